@@ -1,0 +1,1 @@
+"""The negmine server: hard-negative mining as a service."""
