@@ -1,0 +1,156 @@
+"""Sign codes of embeddings, the same on client and server.
+
+`z = R (x - mean)` with orthonormal rows in R; bit j is set where z_j >= 0, for x of unit length when the metric is
+cosine (binary LSH for hard-negative sampling, 2025; DESIGN "Encoder"). For bits > dimension, R stacks independent
+orthonormal blocks. The correction of an item is `|x - mean| / sum_j |o_j|`, with o the projection of the unit residual:
+`<R q, sign(z)> * correction` estimates `<q, x - mean>` without bias (RaBitQ).
+
+The same vector gives the same code alone or in any batch: projections are made in float32 by BLAS, whose rounding
+depends on the batch's shape, and every projection within its error bound of zero is made again in float64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U64 = NDArray[np.uint64]
+
+FORMAT = 1  # part of the fingerprint: raised when the same inputs would give other codes
+BITS_MAX = 4096
+DIMENSION_MAX = 8192
+_BLOCK_ROWS = 1024  # rows projected at once: bounds the temporary arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Sign codes of n items.
+
+    Attributes:
+        words: uint64 [n, bits / 64]; bit j is bit (j % 64) of word (j // 64).
+        corrections: float32 [n], the factor of the asymmetric estimate.
+        norms: float32 [n], the embeddings' lengths before centring (1 where the metric is cosine).
+    """
+
+    words: U64
+    corrections: F32
+    norms: F32
+
+
+class Encoder:
+    """Fixed by (seed, dimension, bits, mean, cosine); never changes under a collection.
+
+    Args:
+        dimension: length of the embeddings, 1 to 8192.
+        bits: a multiple of 64 from 64 to 4096.
+        seed: of the rotation, 0 to 2**64 - 1.
+        mean: float32 [dimension] that is subtracted, or None for zero.
+        cosine: embeddings are scaled to unit length first.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self, dimension: int, bits: int, *, seed: int = 0, mean: F32 | None = None, cosine: bool = True
+    ) -> None:
+        if not 1 <= dimension <= DIMENSION_MAX:
+            raise ValueError(f"dimension is {dimension}; expected 1 to {DIMENSION_MAX}")
+        if bits % 64 or not 64 <= bits <= BITS_MAX:
+            raise ValueError(f"bits is {bits}; expected a multiple of 64 from 64 to {BITS_MAX}")
+        if mean is not None and (mean.shape != (dimension,) or not np.isfinite(mean).all()):
+            raise ValueError(f"mean has shape {mean.shape}; expected finite values of shape ({dimension},)")
+        self.dimension = dimension
+        self.bits = bits
+        self.seed = seed
+        self.cosine = cosine
+        self.mean: F32 | None = None
+        if mean is not None and mean.any():
+            self.mean = np.ascontiguousarray(mean, np.float32)
+
+    @property
+    def words(self) -> int:
+        """64-bit words of a code."""
+        return self.bits // 64
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names what decides the codes: two encoders with the same fingerprint make the same codes."""
+        state = f"negmine-encoder/{FORMAT} {self.dimension} {self.bits} {self.seed} {self.cosine}".encode()
+        mean = b"" if self.mean is None else self.mean.tobytes()
+        return hashlib.blake2b(state + mean, digest_size=16).hexdigest()
+
+    @cached_property
+    def rotation(self) -> F32:
+        """float32 [bits, dimension], orthonormal rows (per block of `dimension` rows)."""
+        random = np.random.Generator(np.random.Philox(self.seed))
+        blocks: list[F64] = []
+        for first in range(0, self.bits, self.dimension):
+            rows = min(self.dimension, self.bits - first)
+            q, r = np.linalg.qr(random.standard_normal((self.dimension, rows)))
+            blocks.append((q * np.where(np.diagonal(r) < 0, -1.0, 1.0)).T)  # the sign makes the factorisation unique
+        return np.ascontiguousarray(np.concatenate(blocks), np.float32)
+
+    def prepare(self, embeddings: F32) -> tuple[F32, F32]:
+        """Embeddings as they are compared: [n, d] of unit length when the metric is cosine, and their lengths [n].
+
+        The lengths returned are 1 when the metric is cosine.
+        """
+        norms = _norms(embeddings)
+        if not self.cosine:
+            return embeddings, norms
+        return embeddings / norms[:, None], np.ones(len(embeddings), np.float32)
+
+    def encode(self, embeddings: F32) -> Codes:
+        """Codes of embeddings [n, d] float32, finite and not zero."""
+        n = len(embeddings)
+        words = np.empty((n, self.words), np.uint64)
+        corrections = np.empty(n, np.float32)
+        norms = np.empty(n, np.float32)
+        for start in range(0, n, _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            words[block], corrections[block], norms[block] = self._encode_block(embeddings[block])
+        return Codes(words, corrections, norms)
+
+    def project(self, embeddings: F32) -> F64:
+        """`R x` in float64 [n, bits], without centring: anchors for asymmetric scoring, whatever batch they came in."""
+        return embeddings.astype(np.float64) @ self._rotation64.T
+
+    @cached_property
+    def _rotation64(self) -> F64:
+        return self.rotation.astype(np.float64)
+
+    def _encode_block(self, embeddings: F32) -> tuple[U64, F32, F32]:
+        residual, residual_norms = embeddings, _norms(embeddings)
+        norms = np.ones_like(residual_norms) if self.cosine else residual_norms
+        lengths = norms  # of the residuals at the scale that is compared
+        if self.mean is not None:
+            residual = self.prepare(embeddings)[0] - self.mean
+            lengths = residual_norms = _norms(residual)
+        z = residual @ self.rotation.T
+        self._mend_doubtful(z, residual, residual_norms)
+        words = np.packbits(z >= 0, axis=1, bitorder="little").view(np.uint64)
+        totals = np.abs(z) @ np.ones(self.bits, np.float32)
+        corrections = np.divide(lengths * residual_norms, totals, out=np.zeros_like(totals), where=totals > 0)
+        return words, corrections, norms
+
+    def _mend_doubtful(self, z: F32, residual: F32, norms: F32) -> None:
+        """Makes again in float64, in place, what float32 rounding may have put on the wrong side of zero."""
+        # Probabilistic bound of a float32 dot product, 8 sqrt(d) u |x| |y| with |y| = 1 (Higham and Mary, 2019).
+        bound = norms * np.float32(8 * np.sqrt(self.dimension) * 2.0**-24)
+        doubtful = np.flatnonzero(np.abs(z) <= bound[:, None])
+        if doubtful.size:
+            rows, columns = np.divmod(doubtful, self.bits)
+            exact = np.einsum("ij,ij->i", residual[rows], self._rotation64[columns], dtype=np.float64)
+            z.reshape(-1)[doubtful] = exact
+
+
+def _norms(rows: F32) -> F32:
+    """Euclidean lengths [n] of rows [n, d]."""
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
