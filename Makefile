@@ -1,0 +1,108 @@
+# Every target makes the virtual environment it needs; nothing is installed globally. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+CORPUS ?= wordnet
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -qq --constraint constraints.txt
+TORCH := torch==2.13.0
+
+# Generated code meets the reader's protobuf: code of these old tools runs on every newer runtime, not the other way.
+PROTO_BIN := .venv-proto/bin
+PROTO_PINS := grpcio-tools==1.66.2 grpcio==1.66.2 protobuf==5.27.2 setuptools==80.9.0
+PROTO_FILES = $(wildcard proto/negmine/v1/*.proto)
+STUBS := client/negmine/v1
+PROTOC = $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto $(foreach out,python grpc_python pyi,--$(out)_out=$(1)) $(PROTO_FILES)
+
+.PHONY: help demo test check bench serve proto lock clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- what people run --
+
+demo: $(VENV)/.runtime $(if $(filter glove,$(CORPUS)),$(VENV)/.glove) ## mine a real corpus; CORPUS=wordnet|glove FULL=1 ROWS=n
+	@$(BIN)/python examples/demo/run.py --corpus $(CORPUS) $(if $(FULL),--full) $(if $(ROWS),--rows $(ROWS))
+
+serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
+	@exec $(BIN)/negmine-server $(ARGS)
+
+bench: $(VENV)/.runtime $(VENV)/.bench ## run the benchmarks; NAME=<file in bench/>, all without
+	@$(BIN)/python bench/run.py $(NAME)
+
+# -- what developers run --
+
+test: $(VENV)/.runtime $(VENV)/.test $(if $(filter 1,$(NEGMINE_TORCH)),$(VENV)/.torch) ## run the tests; NEGMINE_TORCH=1 with torch, ARGS='-k …'
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check .venv-proto/.tools ## ruff, mypy, buf, and the generated code against the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd proto && ../$(BIN)/buf lint
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; mkdir "$$scratch/new" "$$scratch/old"; \
+	if git rev-parse --quiet --verify HEAD:proto/negmine >/dev/null; then \
+	  git archive HEAD proto | tar -x -C "$$scratch/old"; \
+	  (cd proto && ../$(BIN)/buf breaking --against "$$scratch/old/proto"); \
+	  echo "buf breaking: none since the last commit"; \
+	fi; \
+	$(call PROTOC,"$$scratch/new"); \
+	diff --recursive --brief --exclude=__pycache__ --exclude=__init__.py "$$scratch/new/negmine/v1" $(STUBS) \
+	  || { echo "$(STUBS) is not what proto/ generates: run make proto" >&2; exit 1; }; \
+	echo "$(STUBS): as generated"
+
+proto: .venv-proto/.tools ## generate client/negmine/v1 from proto/
+	rm -f $(STUBS)/*_pb2*.py*
+	mkdir -p $(STUBS)
+	$(call PROTOC,client)
+	printf '"""Generated from proto/negmine/v1; `make proto` writes it anew."""\n' > $(STUBS)/__init__.py
+
+lock: $(VENV)/.pip ## choose new versions of everything and write constraints.txt
+	@mkdir -p build
+	$(PIP) install -qq --dry-run --ignore-installed --report build/lock.json \
+	  --group test --group check --group bench --group glove --group wordnet \
+	  pip hatchling $(TORCH) './client[cli]' ./server
+	$(BIN)/python .ci/lock.py build/lock.json > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean: ## remove builds and caches
+	rm -rf build dist client/dist server/dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environments too
+	rm -rf .venv .venv-*
+
+# -- virtual environments: one stamp for each thing installed --
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else f"Python >= 3.11 is needed, this is {sys.version}")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.pip: constraints.txt | $(BIN)/python
+	@$(INSTALL) pip
+	@touch $@
+
+$(VENV)/.runtime: client/pyproject.toml server/pyproject.toml $(VENV)/.pip
+	$(INSTALL) --build-constraint constraints.txt --editable './client[cli]' --editable ./server
+	@touch $@
+
+$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.glove: $(VENV)/.%: pyproject.toml $(VENV)/.pip
+	$(INSTALL) --group $*
+	@touch $@
+
+# torch comes last and by its full version, so that nothing else chooses a build of it.
+$(VENV)/.torch: | $(VENV)/.runtime $(VENV)/.test
+	$(INSTALL) $(TORCH)
+	@touch $@
+
+.venv-proto/.tools: Makefile
+	$(PYTHON) -m venv .venv-proto
+	$(PROTO_BIN)/python -m pip install -qq --disable-pip-version-check $(PROTO_PINS)
+	@touch $@
