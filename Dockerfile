@@ -31,9 +31,9 @@ COPY LICENSE NOTICE /usr/share/doc/negmine/
 ENV PATH=/opt/negmine/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/var/cache/negmine \
-    NEGMINE_DATA_DIR=/var/lib/negmine \
-    NEGMINE_LISTEN=0.0.0.0:7654 \
-    NEGMINE_METRICS_LISTEN=0.0.0.0:9464
+    NEGMINE_SERVER_DATA_DIR=/var/lib/negmine \
+    NEGMINE_SERVER_LISTEN=0.0.0.0:7654 \
+    NEGMINE_SERVER_METRICS_LISTEN=0.0.0.0:9464
 USER negmine
 WORKDIR /var/lib/negmine
 VOLUME /var/lib/negmine
