@@ -1,0 +1,85 @@
+"""What the compiled kernels share: one way to compile, and loads and stores by address.
+
+Kernels see the pages of a view through a directory of base addresses (`pages.View`), so one compiled call scans every
+page, and a column that a page lacks is the address 0.
+
+Integers in kernels: numba turns `uint64 op int64` into a float. Addresses, hashes and codes are uint64, positions and
+counts int64, and every constant that meets a uint64 is itself one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compiles for this CPU without holding the GIL, cached on disk. IEEE arithmetic: no reordering, no contraction."""
+    return cast(F, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+
+
+def kernel(function: F) -> F:
+    """As `compiled`, for functions that allocate nothing: arrays passed on are not reference-counted (atomically)."""
+    return cast(F, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(function))
+
+
+def inlined(function: F) -> F:
+    """As `kernel`, and merged into its caller by LLVM."""
+    options = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
+    return cast(F, numba.njit(forceinline=True, **options)(function))
+
+
+def _loader(kind: Any, name: str) -> Callable[[Any, Any], Any]:
+    def load(typing_context: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], context.get_data_type(kind).as_pointer())
+            return builder.load(builder.gep(pointer, [arguments[1]]))
+
+        return kind(types.uint64, types.int64), generate
+
+    load.__name__ = load.__qualname__ = name
+    return cast(Callable[[Any, Any], Any], intrinsic(load))
+
+
+def _storer(kind: Any, name: str) -> Callable[[Any, Any, Any], None]:
+    def store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], context.get_data_type(kind).as_pointer())
+            builder.store(arguments[2], builder.gep(pointer, [arguments[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.int64, kind), generate
+
+    store.__name__ = store.__qualname__ = name
+    return cast(Callable[[Any, Any, Any], None], intrinsic(store))
+
+
+def _unary(operation: str, name: str) -> Callable[[Any], Any]:
+    """A uint64 -> int64 bit operation; `cttz` is never asked about zero."""
+
+    def apply(typing_context: Any, word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if operation == "cttz":
+                return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+            return builder.ctpop(arguments[0])
+
+        return types.int64(types.uint64), generate
+
+    apply.__name__ = apply.__qualname__ = name
+    return cast(Callable[[Any], Any], intrinsic(apply))
+
+
+load_i64 = _loader(types.int64, "load_i64")
+load_u64 = _loader(types.uint64, "load_u64")
+load_u32 = _loader(types.uint32, "load_u32")
+load_f32 = _loader(types.float32, "load_f32")
+store_u32 = _storer(types.uint32, "store_u32")
+popcount = _unary("ctpop", "popcount")
+trailing_zeros = _unary("cttz", "trailing_zeros")

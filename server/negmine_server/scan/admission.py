@@ -1,0 +1,91 @@
+"""The filters inside a scan, asked only of rows whose score beats the anchor's bar."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from negmine_server.domain import F32, I64, STEP_MAX, U64, Query
+from negmine_server.index.native import inlined, kernel, load_i64, load_u32, load_u64
+from negmine_server.index.pages import Column, View
+from negmine_server.scan.topr import Buffers, before, push
+
+_IDS = int(Column.IDS)
+_VERSIONS = int(Column.VERSIONS)
+_DIED = int(Column.DIED)
+_GROUPS = int(Column.GROUPS)
+_TAGS = int(Column.TAGS)
+
+
+class Pages(NamedTuple):
+    """A view as kernels take it."""
+
+    directory: U64
+    counts: I64
+    shift: int
+    words: int
+    epoch: int
+
+
+class Filters(NamedTuple):
+    """A query's filters as kernels take them; groups complemented as pages store them, 0 = no filter."""
+
+    after_scores: F32
+    after_ids: I64
+    excluded: I64
+    required: U64
+    forbidden: U64
+    min_steps: I64
+
+
+def pages_of(view: View) -> Pages:
+    return Pages(view.directory, view.counts, view.shift, view.words, view.epoch)
+
+
+def filters_of(query: Query) -> Filters:
+    return Filters(
+        query.after_scores,
+        query.after_ids,
+        ~query.exclude_groups,
+        query.require_tags,
+        query.forbid_tags,
+        query.min_steps,
+    )
+
+
+@inlined
+def alive(pages: Pages, slot: int, position: int) -> bool:
+    died = load_u32(pages.directory[_DIED, slot], position)
+    return died == 0 or died > pages.epoch
+
+
+@kernel
+def eligible(pages: Pages, filters: Filters, q: int, slot: int, position: int) -> bool:
+    """Whether a row passes what does not depend on its score: visibility, group, tags and step."""
+    if not alive(pages, slot, position):
+        return False
+    column = pages.directory[_GROUPS, slot]
+    if filters.excluded[q] != 0 and column != 0 and load_i64(column, position) == filters.excluded[q]:
+        return False
+    column = pages.directory[_TAGS, slot]
+    tags = load_u64(column, position) if column != 0 else np.uint64(0)
+    if (tags & filters.required[q]) != filters.required[q] or (tags & filters.forbidden[q]) != 0:
+        return False
+    step = load_i64(pages.directory[_VERSIONS, slot], position) & STEP_MAX
+    return step >= filters.min_steps[q]
+
+
+@kernel
+def offer(pages: Pages, filters: Filters, buffers: Buffers, q: int, slot: int, position: int, score: float) -> bool:
+    """Takes a row with its score into the buffers if it beats the bar and passes the filters; True if that raised the bar."""
+    if score < buffers.bar_scores[q] or score > filters.after_scores[q]:
+        return False
+    key = load_i64(pages.directory[_IDS, slot], position)
+    if not before(score, key, buffers.bar_scores[q], buffers.bar_ids[q]):
+        return False
+    if not before(filters.after_scores[q], filters.after_ids[q], score, key):
+        return False
+    if not eligible(pages, filters, q, slot, position):
+        return False
+    return push(buffers, q, score, key, (slot << pages.shift) + position)

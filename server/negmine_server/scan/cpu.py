@@ -1,0 +1,105 @@
+"""Top-R on CPU cores. Each call runs on one core without the GIL: callers split anchors or shards over threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
+from negmine_server.index.native import kernel, load_i64
+from negmine_server.index.pages import Column, View
+from negmine_server.scan.admission import Pages, filters_of, pages_of
+from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
+from negmine_server.scan.floats import exact_scores, scan_floats
+from negmine_server.scan.hamming import cosine_table, distance, norm_at, scan_hamming
+from negmine_server.scan.topr import Buffers, finish, open_buffers
+
+_CODES = int(Column.CODES)
+_VERSIONS = int(Column.VERSIONS)
+
+
+def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescored: bool = False) -> Candidates:
+    """The best r visible rows per anchor that pass the query's filters: score descending, id ascending.
+
+    Equal to `reference.top_r` bit for bit. `rescored` adds exact scores from stored vectors (needs query.vectors).
+    Raises MemoryError if B · r rows cannot be held: about 36 bytes each, 1.5 × that while scanning.
+    """
+    assert bits == view.words * 64, (bits, view.words)
+    pages, filters = pages_of(view), filters_of(query)
+    buffers = open_buffers(query, r, int(view.counts.sum()))
+    if query.scoring is Scoring.SYMMETRIC:
+        by_norm = metric is Metric.INNER_PRODUCT
+        lows, highs = np.empty(query.rows, np.int64), np.empty(query.rows, np.int64)
+        scan_hamming(pages, filters, buffers, query.codes, query.scales, cosine_table(bits), by_norm, lows, highs)
+    elif query.scoring is Scoring.ASYMMETRIC:
+        assert query.values is not None, "an asymmetric scan needs values"
+        scan_asymmetric(pages, filters, buffers, split_planes(query.values), query.scales)
+    else:
+        scan_floats(view, query, filters, buffers)
+    ids, scores, versions, rows = _results(pages, buffers, r)
+    exact = rescore(view, query, rows) if rescored else None
+    return Candidates(ids, scores, exact, versions, buffers.filled.astype(np.int32), view.rows)
+
+
+def rescore(view: View, query: Query, rows: I64) -> F32:
+    """Exact scores [B, R] of rows [B, R] of this view, from stored vectors; -inf where a row is -1."""
+    assert query.vectors is not None and view.store is not VectorStore.NONE, "rescoring needs vectors"
+    return exact_scores(view, rows, query.vectors)
+
+
+def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: Metric) -> F32:
+    """Scores [n] of rows [n] (>= 0, located in this view) with anchors query_index [n], as the scan would score them."""
+    pages = pages_of(view)
+    scores = np.empty(rows.shape[0], np.float32)
+    if query.scoring is Scoring.SYMMETRIC:
+        table = cosine_table(view.words * 64)
+        by_norm = metric is Metric.INNER_PRODUCT
+        _symmetric_pairs(pages, query.codes, query.scales, table, by_norm, query_index, rows, scores)
+        return scores
+    if query.scoring is Scoring.ASYMMETRIC:
+        assert query.values is not None, "asymmetric scores need values"
+        used, inverse = np.unique(query_index, return_inverse=True)
+        planes = split_planes(np.ascontiguousarray(query.values[used]))
+        _asymmetric_pairs(pages, planes, query.scales[used], inverse.astype(np.int64), rows, scores)
+        return scores
+    assert query.vectors is not None, "float scores need vectors"
+    return exact_scores(view, rows[:, None], query.vectors[query_index])[:, 0]
+
+
+def _results(pages: Pages, buffers: Buffers, r: int) -> tuple[I64, F32, I64, I64]:
+    finish(buffers)
+    anchors = buffers.filled.shape[0]
+    ids = np.full((anchors, r), NO_ID, np.int64)
+    scores = np.full((anchors, r), -np.inf, np.float32)
+    versions = np.zeros((anchors, r), np.int64)
+    rows = np.full((anchors, r), -1, np.int64)
+    _copy_out(pages, buffers, ids, scores, versions, rows)
+    return ids, scores, versions, rows
+
+
+@kernel
+def _copy_out(pages: Pages, buffers: Buffers, ids: I64, scores: F32, versions: I64, rows: I64) -> None:
+    mask = (1 << pages.shift) - 1
+    for q in range(ids.shape[0]):
+        for i in range(buffers.filled[q]):
+            row = np.int64(buffers.rows[q, i])
+            ids[q, i], scores[q, i], rows[q, i] = buffers.ids[q, i], buffers.scores[q, i], row
+            versions[q, i] = load_i64(pages.directory[_VERSIONS, row >> pages.shift], row & mask)
+
+
+@kernel
+def _symmetric_pairs(
+    pages: Pages, codes: U64, scales: F32, table: F32, by_norm: bool, query_index: I64, rows: I64, scores: F32
+) -> None:
+    for i in range(rows.shape[0]):
+        q, slot, position = query_index[i], rows[i] >> pages.shift, rows[i] & ((1 << pages.shift) - 1)
+        score = table[distance(pages.directory[_CODES, slot], pages.words, position, codes[q])]
+        if by_norm:
+            score = score * (norm_at(pages, slot, position) * scales[q])
+        scores[i] = score
+
+
+@kernel
+def _asymmetric_pairs(pages: Pages, planes: Planes, scales: F32, query_index: I64, rows: I64, scores: F32) -> None:
+    for i in range(rows.shape[0]):
+        q, slot, position = query_index[i], rows[i] >> pages.shift, rows[i] & ((1 << pages.shift) - 1)
+        scores[i] = score_at(pages, slot, position, planes, q, scales[q])

@@ -1,0 +1,194 @@
+"""Vector kernels in LLVM IR, for one group of 64 rows: what LLVM's own vectoriser does not make of a loop.
+
+Eight accumulators of eight 64-bit lanes hold one number for each of the group's rows. On AVX-512 (VPOPCNTDQ) every
+operation is one instruction; elsewhere LLVM splits the vectors. A mask of 64 bits comes back (bit i = row i), so rows
+that fall short cost no store, no reduction and no branch each.
+
+The layout of a group is [W, 64] uint64 (`index.pages`): word w of row i at offset (64·w + i) words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+_F32 = ir.FloatType()
+_LANES = 8
+_VECTORS = 8
+_WORDS = ir.VectorType(_I64, _LANES)
+_INTS = ir.VectorType(_I32, _LANES)
+_FLOATS = ir.VectorType(_F32, _LANES)
+_DOT_LANES = 16
+_FLOATS16 = ir.VectorType(_F32, _DOT_LANES)
+
+
+def _constant(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+def _broadcast(builder: Any, scalar: Any, vector: Any) -> Any:
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
+    lanes = ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), lanes)
+
+
+def _load(builder: Any, address: Any, kind: Any, align: int) -> Any:
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    value.align = align
+    return value
+
+
+def _count_bits(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(_WORDS, [_WORDS])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.ctpop.v8i64"), [vector])
+
+
+def _at(builder: Any, base: Any, *steps: Any) -> Any:
+    for step in steps:
+        base = builder.add(base, step)
+    return base
+
+
+def _accumulators(builder: Any, start: Any) -> list[Any]:
+    slots = [cgutils.alloca_once(builder, _WORDS) for _ in range(_VECTORS)]
+    for slot in slots:
+        builder.store(start, slot)
+    return slots
+
+
+def _collect(builder: Any, bits: list[Any]) -> Any:
+    """Eight <8 x i1> as one 64-bit mask."""
+    mask = _constant(0)
+    for k, part in enumerate(bits):
+        byte = builder.zext(builder.bitcast(part, _I8), _I64)
+        mask = builder.or_(mask, builder.shl(byte, _constant(8 * k)))
+    return mask
+
+
+def _add_words(builder: Any, slots: list[Any], operation: str, codes: Any, query: Any, words: Any) -> None:
+    """accumulator += popcount(code word <operation> query word), over all words."""
+    with cgutils.for_range(builder, words) as loop:
+        word = _load(builder, _at(builder, query, builder.mul(loop.index, _constant(8))), _I64, 8)
+        wanted = _broadcast(builder, word, _WORDS)
+        start = _at(builder, codes, builder.mul(loop.index, _constant(512)))
+        for k, slot in enumerate(slots):
+            row = _load(builder, _at(builder, start, _constant(64 * k)), _WORDS, 8)
+            bits = builder.xor(row, wanted) if operation == "xor" else builder.and_(row, wanted)
+            builder.store(builder.add(builder.load(slot), _count_bits(builder, bits)), slot)
+
+
+def _near(typing_context: Any, codes: Any, words: Any, query: Any, low: Any, span: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        codes_at, count, query_at, lowest, width = arguments
+        slots = _accumulators(builder, _broadcast(builder, builder.neg(lowest), _WORDS))
+        _add_words(builder, slots, "xor", codes_at, query_at, count)
+        limit = _broadcast(builder, width, _WORDS)
+        return _collect(builder, [builder.icmp_unsigned("<=", builder.load(slot), limit) for slot in slots])
+
+    return types.uint64(types.uint64, types.int64, types.uint64, types.int64, types.int64), generate
+
+
+def _weighted(
+    typing_context: Any,
+    codes: Any,
+    words: Any,
+    planes: Any,
+    plane_count: Any,
+    total: Any,
+    corrections: Any,
+    scale: Any,
+    floor: Any,
+) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        codes_at, count, planes_at, plane_count_, total_, corrections_at, scale_, floor_ = arguments
+        slots = _accumulators(builder, ir.Constant(_WORDS, [0] * _LANES))
+        _add_words(builder, slots, "and", codes_at, planes_at, count)
+        for slot in slots:  # the sign plane weighs negative
+            builder.store(builder.neg(builder.load(slot)), slot)
+        one = ir.Constant(_WORDS, [1] * _LANES)
+        stride = builder.mul(count, _constant(8))
+        with cgutils.for_range(builder, builder.sub(plane_count_, _constant(1))) as loop:
+            for slot in slots:
+                builder.store(builder.shl(builder.load(slot), one), slot)
+            plane = builder.mul(builder.add(loop.index, _constant(1)), stride)
+            _add_words(builder, slots, "and", codes_at, _at(builder, planes_at, plane), count)
+        totals = _broadcast(builder, total_, _WORDS)
+        scales, floors = _broadcast(builder, scale_, _FLOATS), _broadcast(builder, floor_, _FLOATS)
+        bits = []
+        for k, slot in enumerate(slots):
+            dot = builder.sub(builder.shl(builder.load(slot), one), totals)
+            factor = _load(builder, _at(builder, corrections_at, _constant(4 * _LANES * k)), _FLOATS, 4)
+            score = builder.sitofp(builder.trunc(dot, _INTS), _FLOATS)
+            score = builder.fmul(builder.fmul(score, factor), scales)
+            bits.append(builder.fcmp_ordered(">=", score, floors))
+        return _collect(builder, bits)
+
+    signature = types.uint64(
+        types.uint64, types.int64, types.uint64, types.int64, types.int64, types.uint64, types.float32, types.float32
+    )
+    return signature, generate
+
+
+def _dot(element: Any, widen: str) -> Callable[..., Any]:
+    """A float32 dot product in fixed order: lane j sums the products at j, j+16, …; then lanes fold 8, 4, 2, 1."""
+    size = element.width // 8 if isinstance(element, ir.IntType) else {"half": 2, "float": 4}[str(element)]
+
+    def dot(typing_context: Any, stored: Any, query: Any, dimension: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            stored_at, query_at, count = arguments
+            total = cgutils.alloca_once(builder, _FLOATS16)
+            builder.store(ir.Constant(_FLOATS16, [0.0] * _DOT_LANES), total)
+            blocks = builder.udiv(count, _constant(_DOT_LANES))
+            with cgutils.for_range(builder, blocks) as loop:
+                row_at = _at(builder, stored_at, builder.mul(loop.index, _constant(_DOT_LANES * size)))
+                row = _load(builder, row_at, ir.VectorType(element, _DOT_LANES), size)
+                row = row if not widen else getattr(builder, widen)(row, _FLOATS16)
+                wanted = _load(builder, _at(builder, query_at, builder.mul(loop.index, _constant(64))), _FLOATS16, 4)
+                builder.store(builder.fadd(builder.load(total), builder.fmul(row, wanted)), total)
+            done = builder.mul(blocks, _constant(_DOT_LANES))
+            lanes = builder.bitcast(total, _F32.as_pointer())
+            with cgutils.for_range(builder, builder.sub(count, done)) as loop:
+                index = builder.add(done, loop.index)
+                value = _load(builder, _at(builder, stored_at, builder.mul(index, _constant(size))), element, size)
+                value = value if not widen else getattr(builder, widen)(value, _F32)
+                wanted = _load(builder, _at(builder, query_at, builder.mul(index, _constant(4))), _F32, 4)
+                lane = builder.gep(lanes, [loop.index])
+                builder.store(builder.fadd(builder.load(lane), builder.fmul(value, wanted)), lane)
+            return _fold(builder, builder.load(total))
+
+        return types.float32(types.uint64, types.uint64, types.int64), generate
+
+    dot.__name__ = dot.__qualname__ = f"dot_{element}"
+    return cast(Callable[..., Any], intrinsic(dot))
+
+
+def _fold(builder: Any, vector: Any) -> Any:
+    width = _DOT_LANES
+    undefined = ir.Constant(_FLOATS16, ir.Undefined)
+    while width > 1:
+        width //= 2
+        order = [j + width if j < width else j for j in range(_DOT_LANES)]
+        upper = builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(_I32, _DOT_LANES), order))
+        vector = builder.fadd(vector, upper)
+    return builder.extract_element(vector, ir.Constant(_I32, 0))
+
+
+near_mask = cast(Callable[..., Any], intrinsic(_near))
+"""(codes, words, query, low, span) -> rows of the group with low <= Hamming distance <= low + span."""
+
+weighted_mask = cast(Callable[..., Any], intrinsic(_weighted))
+"""(codes, words, planes, plane count, sum of values, corrections, scale, floor) -> rows with asymmetric score >= floor.
+
+`planes` is [plane count, W]: the query's values in two's complement, sign plane first. The integer dot product is
+2·Σ value·bit - Σ value.
+"""
+
+dot_int8 = _dot(_I8, "sitofp")
+dot_float16 = _dot(ir.HalfType(), "fpext")
+dot_float32 = _dot(_F32, "")

@@ -1,0 +1,150 @@
+"""The best r of a stream, per anchor, in bounded memory.
+
+Each anchor has a buffer somewhat larger than r. A candidate enters if it beats the anchor's worst admitted one; a full
+buffer is cut back to its best r by quickselect, which raises the bar. Whatever the order of arrival, a candidate costs
+amortised constant time, and the answer is the exact best r by (score descending, id ascending).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from negmine_server.domain import F32, I32, I64, Query
+from negmine_server.index.native import inlined, kernel
+
+_ID_LAST = np.iinfo(np.int64).max
+
+
+class Buffers(NamedTuple):
+    """Candidates per anchor, and the bar (score, id) that a newcomer must beat."""
+
+    scores: F32  # [B, C]
+    ids: I64  # [B, C]
+    rows: I32  # [B, C] row numbers of the view
+    filled: I64  # [B]
+    bar_scores: F32  # [B]
+    bar_ids: I64  # [B] a score equal to the bar's needs a lower id
+    stack: I64  # [64, 2] of the sort
+    r: int
+
+
+def open_buffers(query: Query, r: int, rows: int) -> Buffers:
+    """Buffers for the best r of `rows` rows; the floors are the first bars."""
+    b = query.rows
+    r = min(r, rows)
+    capacity = max(1, min(rows, r + max(96, r // 2)))
+    return Buffers(
+        np.empty((b, capacity), np.float32),
+        np.empty((b, capacity), np.int64),
+        np.empty((b, capacity), np.int32),
+        np.zeros(b, np.int64),
+        query.floors.astype(np.float32),
+        np.full(b, _ID_LAST, np.int64),
+        np.empty((64, 2), np.int64),
+        r,
+    )
+
+
+@inlined
+def before(score: float, key: int, other_score: float, other_key: int) -> bool:
+    """Result order: score descending, id ascending."""
+    return score > other_score or (score == other_score and key < other_key)
+
+
+@inlined
+def _swap(scores: F32, ids: I64, rows: I32, i: int, j: int) -> None:
+    scores[i], scores[j] = scores[j], scores[i]
+    ids[i], ids[j] = ids[j], ids[i]
+    rows[i], rows[j] = rows[j], rows[i]
+
+
+@kernel
+def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> int:
+    """Splits [low, high] so that [low, p] comes before [p + 1, high]; the pivot is the median of three."""
+    middle = (low + high) >> 1
+    if before(scores[middle], ids[middle], scores[low], ids[low]):
+        _swap(scores, ids, rows, middle, low)
+    if before(scores[high], ids[high], scores[low], ids[low]):
+        _swap(scores, ids, rows, high, low)
+    if before(scores[high], ids[high], scores[middle], ids[middle]):
+        _swap(scores, ids, rows, high, middle)
+    score, key = scores[middle], ids[middle]
+    i, j = low - 1, high + 1
+    while True:
+        i += 1
+        while before(scores[i], ids[i], score, key):
+            i += 1
+        j -= 1
+        while before(score, key, scores[j], ids[j]):
+            j -= 1
+        if i >= j:
+            return j
+        _swap(scores, ids, rows, i, j)
+
+
+@kernel
+def select_best(scores: F32, ids: I64, rows: I32, n: int, r: int) -> None:
+    """Moves the best r of the first n to the front, the worst of them to position r - 1."""
+    low, high = 0, n - 1
+    while low < high:
+        split = _partition(scores, ids, rows, low, high)
+        if r - 1 <= split:
+            high = split
+        else:
+            low = split + 1
+
+
+@kernel
+def sort_best(scores: F32, ids: I64, rows: I32, n: int, stack: I64) -> None:
+    """Sorts the first n into result order."""
+    stack[0, 0], stack[0, 1] = 0, n - 1
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        low, high = stack[depth, 0], stack[depth, 1]
+        while high - low > 16:
+            split = _partition(scores, ids, rows, low, high)
+            if split - low > high - split - 1:  # the longer part waits, so the stack stays logarithmic
+                stack[depth, 0], stack[depth, 1] = low, split
+                low = split + 1
+            else:
+                stack[depth, 0], stack[depth, 1] = split + 1, high
+                high = split
+            depth += 1
+        for i in range(low + 1, high + 1):
+            j = i
+            while j > low and before(scores[j], ids[j], scores[j - 1], ids[j - 1]):
+                _swap(scores, ids, rows, j, j - 1)
+                j -= 1
+
+
+@kernel
+def push(buffers: Buffers, q: int, score: float, key: int, row: int) -> bool:
+    """Adds a candidate that beats the bar; True if the bar was raised."""
+    n = buffers.filled[q]
+    scores, ids, rows = buffers.scores[q], buffers.ids[q], buffers.rows[q]
+    scores[n], ids[n], rows[n] = score, key, row
+    n += 1
+    buffers.filled[q] = n
+    if n < scores.shape[0] or n <= buffers.r:
+        return False
+    r = buffers.r
+    select_best(scores, ids, rows, n, r)
+    buffers.filled[q] = r
+    buffers.bar_scores[q], buffers.bar_ids[q] = scores[r - 1], ids[r - 1]
+    return True
+
+
+@kernel
+def finish(buffers: Buffers) -> None:
+    """Cuts every anchor to its best r, sorted."""
+    for q in range(buffers.filled.shape[0]):
+        scores, ids, rows = buffers.scores[q], buffers.ids[q], buffers.rows[q]
+        n = buffers.filled[q]
+        if n > buffers.r:
+            select_best(scores, ids, rows, n, buffers.r)
+            n = buffers.r
+        sort_best(scores, ids, rows, n, buffers.stack)
+        buffers.filled[q] = n
