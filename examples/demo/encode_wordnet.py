@@ -93,8 +93,8 @@ def write(folder: Path, synsets: Sequence[Synset], vectors: F32) -> None:
             label=np.array([item.label for item in synsets], np.int16),
             lexnames=np.array(LEXNAMES),
             parent=np.array(parents, np.int32),
-            edges_hyp=np.array(hypernyms, np.int32),
-            edges_sim=np.array(similar, np.int32),
+            edges_hyp=np.array(hypernyms, np.int32).reshape(-1, 2),
+            edges_sim=np.array(similar, np.int32).reshape(-1, 2),
             gloss=gloss,
             gloss_scale=gloss_scale,
         )

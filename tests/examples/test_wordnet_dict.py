@@ -173,6 +173,12 @@ def test_a_written_folder_reads_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FULL_NAMES)
 
 
+def test_a_folder_without_relations_reads_back(tmp_path: Path) -> None:
+    write(tmp_path, parse([A_CAPPELLA]), unit(np.eye(1, 384)))
+    corpus = load_full(tmp_path)
+    assert corpus.positives(np.array([0]))[0].tolist() == [0, 0]
+
+
 @given(st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_int8_keeps_the_direction(rows: int, seed: int) -> None:
     vectors = unit(np.random.default_rng(seed).standard_normal((rows, 384)))
