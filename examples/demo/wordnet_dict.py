@@ -37,6 +37,7 @@ LEXNAMES = (
 HYPERNYM = ("@", "@i")  # class and instance
 SIMILAR = "&"
 ADJECTIVE_MARKER = re.compile(r"\((?:a|p|ip)\)$")  # where an adjective may stand: no part of the word
+EXAMPLES_BEGIN = re.compile(r';\s*"')
 QUOTED = re.compile(r'"([^"]*)"')
 
 
@@ -80,7 +81,7 @@ def parse_line(line: str) -> Synset:
         satellite=ss_type == "s",
         label=label,
         lemmas=tuple(ADJECTIVE_MARKER.sub("", word).replace("_", " ") for word in words),
-        definition=gloss.split('; "')[0].rstrip(" ;"),
+        definition=EXAMPLES_BEGIN.split(gloss, maxsplit=1)[0].rstrip(" ;"),
         examples=tuple(QUOTED.findall(gloss)),
         hypernyms=tuple(name for symbol, name in targets if symbol in HYPERNYM),
         similar=tuple(name for symbol, name in targets if symbol == SIMILAR),

@@ -71,6 +71,11 @@ def test_an_instance_keeps_its_semicolon() -> None:
     assert hegira.definition.endswith("Muslim era; the Muslim calendar begins in that year")
 
 
+def test_an_example_may_follow_without_a_space() -> None:
+    line = '00129228 02 r 01 chemically 1 001 \\ 02692967 a 0101 |  with chemicals;"chemically fertilized"  \n'
+    assert (parse_line(line).definition, parse_line(line).examples) == ("with chemicals", ("chemically fertilized",))
+
+
 def test_a_trailing_semicolon_goes() -> None:
     assert parse_line(PERVERSION).definition == "an aberrant sexual practice"
 
