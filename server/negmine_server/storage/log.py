@@ -210,7 +210,7 @@ class Log:
                 self._observe_fsync(time.perf_counter() - started)
         except NegmineError as error:
             self._settle(sequence, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the future must resolve
             self._settle(sequence, StorageFailed(f"{key}: {error!r}"))
         else:
             self._settle(sequence, len(data) if found is None else Fenced(f"{key}: another owner took over the log"))

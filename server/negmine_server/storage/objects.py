@@ -116,7 +116,7 @@ class LocalObjects:
     def get(self, key: str) -> bytes:
         path = self._path(key)
         try:
-            with open(path, "rb", buffering=0) as file:
+            with path.open("rb", buffering=0) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             raise Missing(key) from None
@@ -243,10 +243,10 @@ def _claim_tmp_folder(parent: Path) -> tuple[Path, IO[bytes]]:
 
     All of it under one lock: else a folder could be removed between its making and its locking.
     """
-    with open(parent / "lock", "wb") as door:
+    with (parent / "lock").open("wb") as door:
         fcntl.flock(door, fcntl.LOCK_EX)
         for claim in parent.glob("*.claim"):
-            with open(claim, "rb") as file:
+            with claim.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -254,7 +254,7 @@ def _claim_tmp_folder(parent: Path) -> tuple[Path, IO[bytes]]:
                 shutil.rmtree(claim.with_suffix(""), ignore_errors=True)
                 claim.unlink()
         folder = parent / uuid.uuid4().hex
-        own = open(folder.with_suffix(".claim"), "wb")  # noqa: SIM115 - held for life
+        own = folder.with_suffix(".claim").open("wb")
         fcntl.flock(own, fcntl.LOCK_EX)
         folder.mkdir()
         return folder, own

@@ -131,7 +131,10 @@ def _split(body: memoryview, count: int, key: str) -> list[memoryview]:
         if len(payload) != size or zlib.crc32(payload) != crc:
             raise Corrupt(f"{key}: the checksum of record {index} of {count} is wrong")
         payloads.append(payload)
-        offset += size + -size % _ALIGNMENT
+        padding = -size % _ALIGNMENT
+        if any(body[offset + size : offset + size + padding]):
+            raise Corrupt(f"{key}: the padding after record {index} of {count} is not zero")
+        offset += size + padding
     if offset != len(body):
         raise Corrupt(f"{key}: {len(body) - offset} bytes after record {count}")
     return payloads

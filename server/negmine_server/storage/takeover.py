@@ -14,6 +14,8 @@ from negmine_server.storage.records import Corrupt, Kind, Unreadable, decode_fra
 
 _CHASE_MAX = 10_000  # slots lost to a live owner before a takeover gives up
 
+Plan = list[tuple[int, bytes, int]]  # sequence, token and size in bytes of each record to be applied
+
 logger = logging.getLogger(__name__)
 
 
@@ -59,7 +61,7 @@ class Taken:
     owner: Owner  # ours
     mark: Mark
     owners: tuple[Owner, ...]  # all after the mark, in order, ours last
-    replay: tuple[tuple[int, bytes, int], ...]  # sequence, token and size in bytes of each record to be applied
+    replay: Plan
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -105,7 +107,7 @@ class _Walk:
     def owners(self) -> list[Owner]:
         return list(dict.fromkeys(slot.fence for slot in self.slots if slot.fence is not None))
 
-    def replay(self) -> list[tuple[int, bytes, int]]:
+    def replay(self) -> Plan:
         """Records to apply; sets `dropped`. Raises DataLoss for an unreadable record that something readable follows.
 
         Inside a fence's zone nothing can be lost: it holds fences and creates of the fenced, never acknowledged.
@@ -115,7 +117,7 @@ class _Walk:
         forgiven.update(sequence for first, fill in self.mark.kept for sequence in range(first, first + fill))
         readable = [slot.sequence for slot in self.slots if not slot.problem]
         tail = readable[-1] + 1 if readable else self.mark.through + 1
-        replay: list[tuple[int, bytes, int]] = []
+        replay: Plan = []
         dropped: list[int] = []
         token = self.mark.owner
         for slot in self.slots:
@@ -159,26 +161,33 @@ def take(objects: Objects, prefix: str, after: int, window: int, token: bytes) -
     Raises Fenced (another takeover came later), LogGap, DataLoss, NotReady (a newer format), Overloaded (a live owner
     cannot be overtaken), StorageFull and StorageFailed.
     """
-    while True:
-        walk = _Walk(prefix, newest_mark(objects, prefix), after, window)
-        if after < walk.mark.through:
-            raise LogGap(f"{prefix}: the log was trimmed through {walk.mark.through}, the state given ends at {after}")
-        walk.fill = max([window, *(fill for _, fill in walk.mark.kept)])
-        owner, replay = _fence_first_free(objects, walk, token)
-        trimmed = newest_mark(objects, prefix).through
-        if trimmed == walk.mark.through:
-            break
-        if trimmed > after:
-            raise LogGap(f"{prefix}: the log was trimmed through {trimmed} meanwhile, the state given ends at {after}")
+    walk, owner, replay = _fence_ahead(objects, prefix, after, window, token)
     for sequence in owner.zone[1:]:
         _fence_further(objects, log_key(prefix, sequence), owner.frame(sequence), token)
-    taken = Taken(owner, walk.mark, (*walk.owners, owner), tuple(replay))
+    taken = Taken(owner, walk.mark, (*walk.owners, owner), replay)
     if taken.dropped:
         logger.warning("%s: dropped the torn tail of the log: records %s", prefix, list(taken.dropped))
     return taken
 
 
-def _fence_first_free(objects: Objects, walk: _Walk, token: bytes) -> tuple[Owner, list[tuple[int, bytes, int]]]:
+def _fence_ahead(objects: Objects, prefix: str, after: int, window: int, token: bytes) -> tuple[_Walk, Owner, Plan]:
+    """Walks and fences until nobody trimmed meanwhile: only then does the walk mean what it says (see `marks.py`)."""
+    mark = newest_mark(objects, prefix)
+    while after >= mark.through:
+        walk = _Walk(prefix, mark, after, max([window, *(fill for _, fill in mark.kept)]))
+        try:
+            outcome: tuple[Owner, Plan] | DataLoss = _fence_first_free(objects, walk, token)
+        except DataLoss as error:
+            outcome = error
+        mark = newest_mark(objects, prefix)
+        if mark.through == walk.mark.through:
+            if isinstance(outcome, DataLoss):
+                raise outcome
+            return walk, *outcome
+    raise LogGap(f"{prefix}: the log was trimmed through {mark.through}, the state given ends at {after}")
+
+
+def _fence_first_free(objects: Objects, walk: _Walk, token: bytes) -> tuple[Owner, Plan]:
     listed = {sequence_of(info.key) for info in objects.list(f"{walk.prefix}/log/")}
     sequence = walk.mark.through + 1
     for _ in range(_CHASE_MAX):
