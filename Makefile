@@ -2,6 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.SECONDEXPANSION:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -28,7 +29,11 @@ help: ## list the targets
 
 # -- what people run --
 
-demo: $(VENV)/.runtime $(if $(filter glove,$(CORPUS)),$(VENV)/.glove) ## mine a real corpus; CORPUS=wordnet|glove FULL=1 ROWS=n
+WORDNET := .cache/wordnet/wordnet_minilm_int8.npz
+DEMO_NEEDS_wordnet = $(if $(FULL),$(if $(NEGMINE_DATA),,$(WORDNET)))
+DEMO_NEEDS_glove = $(VENV)/.glove
+
+demo: $(VENV)/.runtime $$(DEMO_NEEDS_$(CORPUS)) ## mine a real corpus; CORPUS=wordnet|glove FULL=1 ROWS=n
 	@$(BIN)/python examples/demo/run.py --corpus $(CORPUS) $(if $(FULL),--full) $(if $(ROWS),--rows $(ROWS))
 
 serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
@@ -100,6 +105,17 @@ $(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.glove: $(VENV)/.%: pyprojec
 # torch comes last and by its full version, so that nothing else chooses a build of it.
 $(VENV)/.torch: | $(VENV)/.runtime $(VENV)/.test
 	$(INSTALL) $(TORCH)
+	@touch $@
+
+# The whole WordNet corpus, where NEGMINE_DATA names no folder that holds it: encoded once, in an environment of its own.
+$(WORDNET): | .venv-wordnet/.tools
+	.venv-wordnet/bin/python -m examples.demo.encode_wordnet
+
+.venv-wordnet/.tools: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-wordnet
+	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt pip
+	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group wordnet
 	@touch $@
 
 .venv-proto/.tools: Makefile
