@@ -1,0 +1,138 @@
+"""The blocking gRPC channel: opened by the first call of each process, never carried across a fork."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import weakref
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from negmine import _calls
+from negmine._calls import Call
+from negmine._exceptions import ClientClosed, from_rpc
+from negmine._models import Limits
+from negmine._settings import Settings, channel_options, read_pem
+from negmine.v1 import collection_pb2_grpc, index_pb2_grpc, mining_pb2_grpc
+
+R = TypeVar("R")
+
+
+class Connection:
+    """One channel with its stubs, in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.channel = _open(settings)
+        self.stubs: Final[dict[str, Any]] = stubs(self.channel)
+        self._limits: Limits | None = None
+        _live.add(self)
+
+    def run(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> R:
+        """Makes one call and waits for its answer.
+
+        Raises:
+            NegmineError: what the server, or gRPC, answered.
+        """
+        method = getattr(self.stubs[call.service], call.method)
+        try:
+            reply = method(
+                call.request,
+                timeout=timeout_s or self.settings.timeout_s,
+                metadata=self.settings.metadata,
+                wait_for_ready=wait,
+            )
+        except grpc.RpcError as failure:
+            raise from_rpc(failure) from failure
+        except ValueError as failure:  # of gRPC: the channel was closed meanwhile
+            raise ClientClosed("the client was closed during the call") from failure
+        return call.parse(reply)
+
+    def start(self, call: Call[R], timeout_s: float | None = None) -> Any:
+        """Starts one call; its future goes to `finish`."""
+        method = getattr(self.stubs[call.service], call.method)
+        return method.future(
+            call.request, timeout=timeout_s or self.settings.timeout_s, metadata=self.settings.metadata
+        )
+
+    def limits(self) -> Limits:
+        """The server's bounds, asked for once."""
+        if self._limits is None:
+            self._limits = within(self.run(_calls.server_info()).limits, self.settings)
+        return self._limits
+
+
+class Connections:
+    """The connection of this process; a forked child gets one of its own and leaves its parent's alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Keyed by process; None = closed. dict.setdefault is atomic, so no lock could be held across a fork.
+        self._by_process: dict[int, Connection | None] = {}
+
+    def current(self) -> Connection:
+        """This process's connection, opened by the first call.
+
+        Raises:
+            ClientClosed: the client was closed.
+        """
+        process = os.getpid()
+        if process not in self._by_process:
+            self._by_process.setdefault(process, Connection(self._settings))
+        connection = self._by_process[process]
+        if connection is None:
+            raise ClientClosed("the client is closed; create another one")
+        return connection
+
+    def close(self) -> None:
+        """Closes this process's connection for good."""
+        connection = self._by_process.get(os.getpid())
+        self._by_process[os.getpid()] = None
+        if connection is not None:
+            connection.channel.close()
+
+
+def stubs(channel: Any) -> dict[str, Any]:
+    """The three services on a channel of either API."""
+    return {
+        "collections": collection_pb2_grpc.CollectionServiceStub(channel),
+        "index": index_pb2_grpc.IndexServiceStub(channel),
+        "mining": mining_pb2_grpc.MiningServiceStub(channel),
+    }
+
+
+def credentials(settings: Settings) -> Any | None:
+    """TLS credentials; None = plain."""
+    if settings.tls is None:
+        return None
+    return grpc.ssl_channel_credentials(
+        root_certificates=read_pem(settings.tls.root_certificates),
+        private_key=read_pem(settings.tls.key),
+        certificate_chain=read_pem(settings.tls.certificate),
+    )
+
+
+def within(limits: Limits, settings: Settings) -> Limits:
+    """The server's bounds, with the message no larger than the client's own bound."""
+    size = min(limits.message_bytes_max or settings.message_bytes_max, settings.message_bytes_max)
+    return dataclasses.replace(limits, message_bytes_max=size)
+
+
+def _open(settings: Settings) -> Any:
+    options, secrets = channel_options(settings), credentials(settings)
+    if secrets is None:
+        return grpc.insecure_channel(settings.target, options)
+    return grpc.secure_channel(settings.target, secrets, options)
+
+
+_live: weakref.WeakSet[Connection] = weakref.WeakSet()
+_abandoned: list[Connection] = []
+
+
+def _abandon() -> None:
+    """In a forked child: keeps the parent's channels, so that collecting one never closes it from here."""
+    _abandoned.extend(_live)
+
+
+os.register_at_fork(after_in_child=_abandon)
