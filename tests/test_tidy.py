@@ -43,7 +43,7 @@ ROOMS = (
     ("writers",),
     ("scan",),
     ("index", "storage"),
-    ("encode",),
+    ("encode", "vectors"),
     ("hashing",),
     ("metrics",),
     ("domain",),
