@@ -120,9 +120,9 @@ def test_the_stack_mines_is_scraped_and_keeps_its_data(stack: Stack) -> None:
     ids = np.arange(ROWS, dtype=np.int64)
 
     with negmine.Client(stack.address("negmine", 7654)) as client:
-        client.create_collection("items", dimension=DIMENSION, bits=128)
-        client.upsert("items", ids, vectors, step=1)
-        before = client.mine("items", vectors[:8], k=5, own_ids=ids[:8])
+        collection = client.create_collection("items", dimension=DIMENSION, bits=128)
+        collection.upsert(ids, vectors, step=1)
+        before = collection.mine(vectors[:8], k=5, own_ids=ids[:8])
     assert (before.counts == 5).all()
 
     wait_until(
@@ -139,7 +139,7 @@ def test_the_stack_mines_is_scraped_and_keeps_its_data(stack: Stack) -> None:
     stack.compose("up", "--detach")
     stack.wait_healthy()
     with negmine.Client(stack.address("negmine", 7654)) as client:
-        after = client.mine("items", vectors[:8], k=5, own_ids=ids[:8])
+        after = client.collection("items").mine(vectors[:8], k=5, own_ids=ids[:8])
     np.testing.assert_array_equal(after.ids, before.ids)
     np.testing.assert_array_equal(after.scores, before.scores)
 
