@@ -14,9 +14,12 @@ from __future__ import annotations
 import secrets
 
 import numpy as np
+from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64
-from negmine_server.index.native import compiled, inlined, load_i64
+from negmine_server.index.native import Scalar, compiled, inlined, load_i64
+
+U32 = NDArray[np.uint32]
 
 MAX_LOAD = 0.8
 GROWTH = 1.5
@@ -64,7 +67,7 @@ class IdMap:
         self._state = (table, row_bits)
 
     def put(self, ids: I64, rows: I64, addresses: U64) -> None:
-        """Inserts unique ids [n] at rows [n], or moves those that are there. Both the old and the new row hold the id."""
+        """Inserts unique ids [n] at rows [n], or moves them there. Both the old and the new row hold the id."""
         if ids.shape[0]:
             self.reserve(ids.shape[0], int(rows.max()), addresses)
             self._count += _put(*self._state, self._seed, ids, rows, addresses, self._shift)
@@ -75,7 +78,7 @@ class IdMap:
 
 
 @inlined
-def _hash(key: int, seed: np.uint64) -> np.uint64:
+def _hash(key: int, seed: Scalar) -> Scalar:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     z = np.uint64(key) ^ seed
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -84,32 +87,32 @@ def _hash(key: int, seed: np.uint64) -> np.uint64:
 
 
 @inlined
-def _home(hashed: np.uint64, size: int) -> int:
+def _home(hashed: Scalar, size: int) -> Scalar:
     return np.int64(((hashed >> _U32) * np.uint64(size)) >> _U32)
 
 
 @inlined
-def _fingerprint(hashed: np.uint64, row_bits: int) -> np.uint32:
+def _fingerprint(hashed: Scalar, row_bits: int) -> Scalar:
     return np.uint32(hashed & np.uint64((1 << (32 - row_bits)) - 1))
 
 
 @inlined
-def _row(entry: np.uint32, row_bits: int) -> int:
+def _row(entry: Scalar, row_bits: int) -> Scalar:
     return np.int64(entry & np.uint32((1 << row_bits) - 1)) - 1
 
 
 @inlined
-def _entry(fingerprint: np.uint32, row: int, row_bits: int) -> np.uint32:
+def _entry(fingerprint: Scalar, row: int, row_bits: int) -> Scalar:
     return np.uint32((np.uint64(fingerprint) << np.uint64(row_bits)) | np.uint64(row + 1))
 
 
 @inlined
-def _key(row: int, addresses: U64, shift: int) -> int:
+def _key(row: int, addresses: U64, shift: int) -> Scalar:
     return load_i64(addresses[row >> shift], row & ((1 << shift) - 1))
 
 
 @inlined
-def _slot(table: np.ndarray, row_bits: int, seed: np.uint64, key: int, addresses: U64, shift: int) -> int:
+def _slot(table: U32, row_bits: int, seed: Scalar, key: int, addresses: U64, shift: int) -> Scalar:
     """The slot that holds `key`, or -1 - the empty slot where it would go."""
     hashed = _hash(key, seed)
     fingerprint = _fingerprint(hashed, row_bits)
@@ -127,7 +130,7 @@ def _slot(table: np.ndarray, row_bits: int, seed: np.uint64, key: int, addresses
 
 
 @compiled
-def _find(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, addresses: U64, shift: int) -> I64:
+def _find(table: U32, row_bits: int, seed: Scalar, ids: I64, addresses: U64, shift: int) -> I64:
     rows = np.empty(ids.shape[0], np.int64)
     for i in range(ids.shape[0]):
         slot = _slot(table, row_bits, seed, ids[i], addresses, shift)
@@ -136,7 +139,7 @@ def _find(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, addresses
 
 
 @compiled
-def _put(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, rows: I64, addresses: U64, shift: int) -> int:
+def _put(table: U32, row_bits: int, seed: Scalar, ids: I64, rows: I64, addresses: U64, shift: int) -> Scalar:
     inserted = 0
     for i in range(ids.shape[0]):
         slot = _slot(table, row_bits, seed, ids[i], addresses, shift)
@@ -148,7 +151,7 @@ def _put(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, rows: I64,
 
 
 @compiled
-def _remove(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, addresses: U64, shift: int) -> int:
+def _remove(table: U32, row_bits: int, seed: Scalar, ids: I64, addresses: U64, shift: int) -> Scalar:
     """Backward-shift deletion (Knuth, TAOCP 6.4, algorithm R)."""
     size = table.shape[0]
     removed = 0
@@ -174,9 +177,7 @@ def _remove(table: np.ndarray, row_bits: int, seed: np.uint64, ids: I64, address
 
 
 @compiled
-def _move(
-    old: np.ndarray, old_bits: int, table: np.ndarray, row_bits: int, seed: np.uint64, addresses: U64, shift: int
-) -> None:
+def _move(old: U32, old_bits: int, table: U32, row_bits: int, seed: Scalar, addresses: U64, shift: int) -> None:
     size = table.shape[0]
     for i in range(old.shape[0]):
         if old[i] == 0:

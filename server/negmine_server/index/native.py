@@ -13,27 +13,33 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
+
+# A machine number inside a kernel (float32, uint64, …): numba infers its type from the call, Python has no name for it.
+Scalar = Any
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_jit: Any = numba.njit
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+
+
 def compiled(function: F) -> F:
     """Compiles for this CPU without holding the GIL, cached on disk. IEEE arithmetic: no reordering, no contraction."""
-    return cast(F, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+    return cast(F, _jit(**_OPTIONS)(function))
 
 
 def kernel(function: F) -> F:
     """As `compiled`, for functions that allocate nothing: arrays passed on are not reference-counted (atomically)."""
-    return cast(F, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(function))
+    return cast(F, _jit(**_OPTIONS, _nrt=False)(function))
 
 
 def inlined(function: F) -> F:
     """As `kernel`, and merged into its caller by LLVM."""
-    options = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
-    return cast(F, numba.njit(forceinline=True, **options)(function))
+    return cast(F, _jit(**_OPTIONS, _nrt=False, forceinline=True)(function))
 
 
 def _loader(kind: Any, name: str) -> Callable[[Any, Any], Any]:

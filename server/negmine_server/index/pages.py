@@ -74,7 +74,7 @@ OPTIONALS = (
 class Page:
     """The arrays of one page. Zeroed memory comes from the kernel untouched, so unused rows occupy no RAM."""
 
-    __slots__ = ("arrays", "rows", "words")
+    __slots__ = ("__weakref__", "arrays", "rows", "words")
 
     def __init__(self, rows: int, words: int) -> None:
         self.rows = rows
@@ -124,7 +124,7 @@ class Page:
             self.ensure(Column.VECTORS, shape, vectors.dtype, 0)[start:stop] = vectors
 
     def read(self, positions: NDArray[Any], names: frozenset[str]) -> dict[str, NDArray[Any]]:
-        """Item-major columns of the rows at `positions`; of the optional ones those in `names`, filled where absent."""
+        """Item-major columns of the rows at `positions`; optional ones as `names` says, filled where absent."""
         arrays = self.arrays
         n = positions.shape[0]
         columns: dict[str, NDArray[Any]] = {
@@ -146,7 +146,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a search reads: an immutable state of one shard's rows. Row r is position r % page_rows of page r // page_rows.
+    """What a search reads: an immutable state of one shard's rows. Row r is in page r // page_rows at r % page_rows.
 
     Holding a view keeps its pages' memory alive, so hold it no longer than the search.
     """
@@ -179,7 +179,7 @@ class View:
 
 
 def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
-    """Item-major columns of rows [n] (each >= 0, from `locate` or a scan of the same view), by names of domain.Batch."""
+    """Item-major columns of rows [n] (>= 0, from `locate` or a scan of the same view), by names of domain.Batch."""
     names = view.optional_names()
     slots = rows >> view.shift
     positions = rows & (view.page_rows - 1)

@@ -18,7 +18,7 @@ from negmine_server.domain import I64, U64, Batch, Bool, VectorStore
 from negmine_server.errors import InvalidInput
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.ids import IdMap
-from negmine_server.index.native import compiled, load_i64, store_u32
+from negmine_server.index.native import Scalar, compiled, load_i64, store_u32
 from negmine_server.index.pages import GROUP_ROWS, OPTIONALS, PAGE_ROWS, STORE_DTYPES, Column, Page, View
 from negmine_server.index.tombstones import Tombstones
 
@@ -51,7 +51,7 @@ class Stats:
     dead_rows: int  # overwritten or deleted, not yet reclaimed
     pages: int
     tombstones: int
-    bytes: dict[str, int]  # resident estimate: a column's touched rows; "id_map" and "tombstones" beside the columns
+    bytes: dict[str, int]  # resident estimate: a column's touched rows, beside them "id_map" and "tombstones"
 
 
 class Rows:
@@ -67,7 +67,8 @@ class Rows:
         tombstone_age_s: int = TOMBSTONE_AGE_S,
         tombstones_max: int = TOMBSTONES_MAX,
     ) -> None:
-        assert page_rows >= GROUP_ROWS and page_rows & (page_rows - 1) == 0, page_rows
+        assert page_rows >= GROUP_ROWS, page_rows
+        assert page_rows & (page_rows - 1) == 0, page_rows
         self._words, self._store, self._dimension, self._page_rows = words, store, dimension, page_rows
         self._shift = page_rows.bit_length() - 1
         self._tombstone_age_ms = tombstone_age_s * 1000
@@ -124,7 +125,10 @@ class Rows:
                 self._tombstones.remove(ids)
                 self._publish()
             outcome = Outcome(inserted=ids.shape[0] - replaced, overwritten=replaced, stale=stale)
-        self._compact_one()
+        # A batch kills at most its own number of rows and a compaction reclaims more than half a page of dead ones, so
+        # this many keep up with any stream of batches.
+        for _ in range(1 + 2 * batch.rows // self._page_rows):
+            self._compact_one()
         return outcome
 
     def expire_tombstones(self, now_ms: int) -> int:
@@ -134,7 +138,7 @@ class Rows:
 
     def restore(self, parts: Iterable[dict[str, NDArray[Any]]], tombstones: dict[str, I64] | None = None) -> None:
         """Fills empty rows from the parts of a `Frozen`: unique ids, no version rule."""
-        assert not len(self._map) and not len(self._tombstones), "restore needs empty rows"
+        assert not len(self._map) + len(self._tombstones), "restore needs empty rows"
         for part in parts:
             rows = self._append(part)
             with self._lock:
@@ -237,7 +241,7 @@ class Rows:
         )
 
     def _renumber(self) -> None:
-        """Starts epochs afresh before they overflow. Older views keep the old marks: pages are replaced, not changed."""
+        """Starts epochs afresh before they overflow. Older views keep their marks: pages are replaced, not changed."""
         self._pages = [None if page is None else page.renumbered() for page in self._pages]
         for slot, page in enumerate(self._pages):
             if page is not None:
@@ -281,6 +285,6 @@ def _versions_at(rows: I64, addresses: U64, shift: int, missing: I64) -> I64:
 
 
 @compiled
-def _mark_died(rows: I64, addresses: U64, shift: int, epoch: int) -> None:
+def _mark_died(rows: I64, addresses: U64, shift: int, epoch: Scalar) -> None:
     for i in range(rows.shape[0]):
         store_u32(addresses[rows[i] >> shift], rows[i] & ((1 << shift) - 1), epoch)

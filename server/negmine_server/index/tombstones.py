@@ -80,6 +80,7 @@ class Tombstones:
             self._drop(int(self._live()[count - 1]) + 1)
 
     def _drop(self, stop: int) -> int:
+        """Forgets positions below `stop`; returns how many of them still held an id."""
         ids = self._ids[self._start : stop]
         ids = ids[ids != _FORGOTTEN]
         self._map.remove(ids, self._addresses)
@@ -100,4 +101,5 @@ class Tombstones:
         self._times = np.zeros(capacity, np.int64)
         self._addresses: U64 = np.array([self._ids.ctypes.data], np.uint64)
         self._map = IdMap(_SHIFT)
-        self._start = self._end = 0
+        self._start: int = 0  # [start, end) is in use
+        self._end: int = 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from negmine_server.domain import F32, I64, STEP_MAX, U64, Query
-from negmine_server.index.native import inlined, kernel, load_i64, load_u32, load_u64
+from negmine_server.index.native import Scalar, inlined, load_i64, load_u32, load_u64
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.topr import Buffers, before, push
 
@@ -55,13 +55,13 @@ def filters_of(query: Query) -> Filters:
 
 
 @inlined
-def alive(pages: Pages, slot: int, position: int) -> bool:
+def alive(pages: Pages, slot: int, position: int) -> Scalar:
     died = load_u32(pages.directory[_DIED, slot], position)
     return died == 0 or died > pages.epoch
 
 
-@kernel
-def eligible(pages: Pages, filters: Filters, q: int, slot: int, position: int) -> bool:
+@inlined
+def eligible(pages: Pages, filters: Filters, q: int, slot: int, position: int) -> Scalar:
     """Whether a row passes what does not depend on its score: visibility, group, tags and step."""
     if not alive(pages, slot, position):
         return False
@@ -76,16 +76,20 @@ def eligible(pages: Pages, filters: Filters, q: int, slot: int, position: int) -
     return step >= filters.min_steps[q]
 
 
-@kernel
-def offer(pages: Pages, filters: Filters, buffers: Buffers, q: int, slot: int, position: int, score: float) -> bool:
-    """Takes a row with its score into the buffers if it beats the bar and passes the filters; True if that raised the bar."""
-    if score < buffers.bar_scores[q] or score > filters.after_scores[q]:
+@inlined
+def offer(pages: Pages, filters: Filters, buffers: Buffers, q: int, slot: int, position: int, score: Scalar) -> Scalar:
+    """Takes a row into the buffers if it beats the bar and passes the filters; True if that raised the bar.
+
+    An eligible row that does not come after the cursor is counted in `buffers.above`.
+    """
+    if score < buffers.bar_scores[q]:
         return False
     key = load_i64(pages.directory[_IDS, slot], position)
     if not before(score, key, buffers.bar_scores[q], buffers.bar_ids[q]):
         return False
-    if not before(filters.after_scores[q], filters.after_ids[q], score, key):
-        return False
     if not eligible(pages, filters, q, slot, position):
+        return False
+    if not before(filters.after_scores[q], filters.after_ids[q], score, key):
+        buffers.above[q] += 1
         return False
     return push(buffers, q, score, key, (slot << pages.shift) + position)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, U64
-from negmine_server.index.native import compiled, inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
+from negmine_server.index.native import Scalar, compiled, inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
 from negmine_server.scan.simd import weighted_mask
@@ -42,7 +42,7 @@ def split_planes(values: NDArray[np.int8]) -> Planes:
     counts = np.empty(anchors, np.int64)
     totals = np.empty(anchors, np.int64)
     for q in range(anchors):
-        total, magnitude = 0, 0
+        total = magnitude = np.int64(0)
         for j in range(bits):
             value = np.int64(values[q, j])
             total += value
@@ -63,7 +63,7 @@ def split_planes(values: NDArray[np.int8]) -> Planes:
 
 
 @inlined
-def dot_at(codes_at: np.uint64, words: int, position: int, planes: Planes, q: int) -> int:
+def dot_at(codes_at: Scalar, words: int, position: int, planes: Planes, q: int) -> Scalar:
     """The integer dot product of one row."""
     first = (position >> 6) * words * 64 + (position & 63)
     total = 0
@@ -76,12 +76,12 @@ def dot_at(codes_at: np.uint64, words: int, position: int, planes: Planes, q: in
 
 
 @inlined
-def score_at(pages: Pages, slot: int, position: int, planes: Planes, q: int, scale: float) -> float:
+def score_at(pages: Pages, slot: int, position: int, planes: Planes, q: int, scale: Scalar) -> Scalar:
     dot = dot_at(pages.directory[_CODES, slot], pages.words, position, planes, q)
     return (np.float32(dot) * load_f32(pages.directory[_CORRECTIONS, slot], position)) * scale
 
 
-@kernel
+@inlined
 def _take(
     pages: Pages,
     filters: Filters,
@@ -89,9 +89,9 @@ def _take(
     q: int,
     slot: int,
     first: int,
-    mask: np.uint64,
+    mask: Scalar,
     planes: Planes,
-    scale: float,
+    scale: Scalar,
 ) -> None:
     while mask != np.uint64(0):
         position = first + trailing_zeros(mask)

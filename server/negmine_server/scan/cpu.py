@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from time import perf_counter
+from typing import Any
+
 import numpy as np
 
 from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
@@ -24,30 +28,53 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
     Raises MemoryError if B · r rows cannot be held: about 36 bytes each, 1.5 × that while scanning.
     """
     assert bits == view.words * 64, (bits, view.words)
+    started = perf_counter()
     pages, filters = pages_of(view), filters_of(query)
     buffers = open_buffers(query, r, int(view.counts.sum()))
     if query.scoring is Scoring.SYMMETRIC:
         by_norm = metric is Metric.INNER_PRODUCT
-        lows, highs = np.empty(query.rows, np.int64), np.empty(query.rows, np.int64)
-        scan_hamming(pages, filters, buffers, query.codes, query.scales, cosine_table(bits), by_norm, lows, highs)
+        limits = np.empty(query.rows, np.int64)
+        scan_hamming(pages, filters, buffers, query.codes, query.scales, cosine_table(bits), by_norm, limits)
     elif query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "an asymmetric scan needs values"
         scan_asymmetric(pages, filters, buffers, split_planes(query.values), query.scales)
     else:
         scan_floats(view, query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)
+    scanned = perf_counter()
     exact = rescore(view, query, rows) if rescored else None
-    return Candidates(ids, scores, exact, versions, buffers.filled.astype(np.int32), view.rows)
+    return Candidates(
+        ids=ids,
+        scores=scores,
+        rescored=exact,
+        versions=versions,
+        counts=buffers.filled.astype(np.int32),
+        above=buffers.above,
+        scanned=view.rows,
+        scan_s=scanned - started,
+        rescore_s=perf_counter() - scanned,
+    )
+
+
+def part(query: Query, start: int, stop: int) -> Query:
+    """Anchors [start, stop) of a query, without copying."""
+    arrays: dict[str, Any] = {
+        field.name: value[start:stop]
+        for field in fields(query)
+        if isinstance(value := getattr(query, field.name), np.ndarray)
+    }
+    return replace(query, **arrays)
 
 
 def rescore(view: View, query: Query, rows: I64) -> F32:
     """Exact scores [B, R] of rows [B, R] of this view, from stored vectors; -inf where a row is -1."""
-    assert query.vectors is not None and view.store is not VectorStore.NONE, "rescoring needs vectors"
+    assert query.vectors is not None, "rescoring needs the anchors' vectors"
+    assert view.store is not VectorStore.NONE, "rescoring needs stored vectors"
     return exact_scores(view, rows, query.vectors)
 
 
 def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: Metric) -> F32:
-    """Scores [n] of rows [n] (>= 0, located in this view) with anchors query_index [n], as the scan would score them."""
+    """Scores [n] of rows [n] (>= 0, located in this view) with anchors query_index [n], as the scan scores them."""
     pages = pages_of(view)
     scores = np.empty(rows.shape[0], np.float32)
     if query.scoring is Scoring.SYMMETRIC:

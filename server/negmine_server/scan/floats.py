@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, Query, VectorStore
-from negmine_server.index.native import kernel, load_f32
+from negmine_server.index.native import Scalar, kernel, load_f32
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.admission import Filters, Pages, offer, pages_of
 from negmine_server.scan.simd import dot_float16, dot_float32, dot_int8
@@ -32,7 +32,7 @@ _SMALLEST = 1e-37  # covers products that underflow
 
 
 @kernel
-def vector_score(pages: Pages, slot: int, position: int, anchor: F32, element: int) -> float:
+def vector_score(pages: Pages, slot: int, position: int, anchor: F32, element: int) -> Scalar:
     """The score of one row with an anchor [d]; NaN if its page holds no vectors."""
     dimension = anchor.shape[0]
     base = pages.directory[_VECTORS, slot]

@@ -3,8 +3,8 @@
     score = table[h] · (norm of the item · scale of the anchor, for inner product), table[h] = float32(cos(π·h / b))
 
 with h the Hamming distance of b bits (P(bits differ) = θ/π; Goemans and Williamson 1995). The table falls strictly, so
-a bar on scores is an interval of integer distances, and the kernel compares integers. For inner product the interval
-is widened to what any norm in the tile allows; float32 products are monotone in each factor, so no row is lost.
+a bar on scores is a limit on integer distances, and the kernel compares integers. For inner product the limit is
+widened to what any norm in the tile allows; float32 products are monotone in each factor, so no row is lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from negmine_server.domain import F32, I64, U64
-from negmine_server.index.native import inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
+from negmine_server.index.native import Scalar, inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
 from negmine_server.scan.simd import near_mask
@@ -29,7 +29,7 @@ def cosine_table(bits: int) -> F32:
 
 
 @inlined
-def distance(codes_at: np.uint64, words: int, position: int, query: U64) -> int:
+def distance(codes_at: Scalar, words: int, position: int, query: U64) -> Scalar:
     """Hamming distance of one row to query [W]."""
     first = (position >> 6) * words * 64 + (position & 63)
     total = 0
@@ -39,13 +39,13 @@ def distance(codes_at: np.uint64, words: int, position: int, query: U64) -> int:
 
 
 @inlined
-def norm_at(pages: Pages, slot: int, position: int) -> float:
+def norm_at(pages: Pages, slot: int, position: int) -> Scalar:
     column = pages.directory[_NORMS, slot]
     return load_f32(column, position) if column != 0 else np.float32(1.0)
 
 
 @kernel
-def _norm_range(pages: Pages, slot: int, start: int, stop: int) -> tuple[float, float]:
+def _norm_range(pages: Pages, slot: int, start: int, stop: int) -> tuple[Scalar, Scalar]:
     low = high = norm_at(pages, slot, start)
     for position in range(start + 1, stop):
         norm = norm_at(pages, slot, position)
@@ -54,29 +54,20 @@ def _norm_range(pages: Pages, slot: int, start: int, stop: int) -> tuple[float, 
 
 
 @kernel
-def _count_from(table: F32, weight: float, target: float, strict: bool) -> int:
-    """How many leading entries have table[h] · weight >= target (> target if strict)."""
+def _limit(table: F32, bar: Scalar, small: Scalar, large: Scalar) -> Scalar:
+    """The largest distance at which a weight in [small, large] can reach the bar, -1 if none."""
+    weight = large if bar > 0 else small
     low, high = 0, table.shape[0]
     while low < high:
         middle = (low + high) >> 1
-        score = table[middle] * weight
-        if score > target or (not strict and score == target):
+        if table[middle] * weight >= bar:
             low = middle + 1
         else:
             high = middle
-    return low
+    return low - 1
 
 
-@kernel
-def _interval(table: F32, q: int, filters: Filters, buffers: Buffers, small: float, large: float) -> tuple[int, int]:
-    """The distances [low, high] that rows with weights in [small, large] may have between the cursor and the bar."""
-    bar, after = buffers.bar_scores[q], filters.after_scores[q]
-    high = _count_from(table, large if bar > 0 else small, bar, False) - 1
-    low = _count_from(table, small if after >= 0 else large, after, True)
-    return low, high
-
-
-@kernel
+@inlined
 def _take(
     pages: Pages,
     filters: Filters,
@@ -84,12 +75,12 @@ def _take(
     q: int,
     slot: int,
     first: int,
-    mask: np.uint64,
+    mask: Scalar,
     query: U64,
     table: F32,
-    scale: float,
+    scale: Scalar,
     by_norm: bool,
-) -> bool:
+) -> Scalar:
     """Offers the rows of a group's mask; True if the bar was raised."""
     raised = False
     while mask != np.uint64(0):
@@ -111,40 +102,34 @@ def scan_hamming(
     scales: F32,
     table: F32,
     by_norm: bool,
-    lows: I64,
-    highs: I64,
+    limits: I64,
 ) -> None:
-    """Scans every page for anchors with codes [B, W] into the buffers; lows and highs [B] are working space."""
+    """Scans every page for anchors with codes [B, W] into the buffers; limits [B] is working space."""
     words = pages.words
     anchors = codes.shape[0]
     query_at = np.uint64(codes.ctypes.data)
     tile = max(1, _TILE_BYTES // (512 * words))
-    one = np.float32(1.0)
+    small = large = np.float32(1.0)
     for q in range(anchors):
-        lows[q], highs[q] = _interval(table, q, filters, buffers, one, one)
+        limits[q] = _limit(table, buffers.bar_scores[q], small, large)
     for slot in range(pages.counts.shape[0]):
         count = pages.counts[slot]
         base = pages.directory[_CODES, slot]
         groups = (count + 63) >> 6
         for first in range(0, groups, tile):
             last = min(first + tile, groups)
-            small = large = one
             if by_norm:
                 small, large = _norm_range(pages, slot, first << 6, min(count, last << 6))
             for q in range(anchors):
-                scale = scales[q]
+                scale = scales[q] if by_norm else np.float32(1.0)
                 if by_norm:
-                    lows[q], highs[q] = _interval(table, q, filters, buffers, small * scale, large * scale)
-                low, span = lows[q], highs[q] - lows[q]
+                    limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)
                 at = query_at + np.uint64(q * words * 8)
                 for group in range(first, last):
-                    if span < 0:
-                        break
-                    mask = near_mask(base + np.uint64(group * words * 512), words, at, low, span)
+                    mask = near_mask(base + np.uint64(group * words * 512), words, at, limits[q])
                     if (group << 6) + 64 > count:
                         mask &= (np.uint64(1) << np.uint64(count & 63)) - np.uint64(1)
                     if mask != np.uint64(0) and _take(
                         pages, filters, buffers, q, slot, group << 6, mask, codes[q], table, scale, by_norm
                     ):
-                        lows[q], highs[q] = _interval(table, q, filters, buffers, small * scale, large * scale)
-                        low, span = lows[q], highs[q] - lows[q]
+                        limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)

@@ -27,17 +27,22 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
     exact = np.full((b, r), -np.inf, np.float32)
     versions = np.zeros((b, r), np.int64)
     counts = np.zeros(b, np.int32)
+    above = np.zeros(b, np.int64)
     for q in range(b):
         if not rows.shape[0]:
             continue
         score = _scores(items, query, q, bits, metric)
-        chosen = np.flatnonzero(_admitted(items, query, q, score))
+        eligible = _eligible(items, query, q, score)
+        after = query.after_scores[q]
+        beyond = (score < after) | ((score == after) & (items["ids"] > query.after_ids[q]))
+        above[q] = np.count_nonzero(eligible & ~beyond)
+        chosen = np.flatnonzero(eligible & beyond)
         best = chosen[np.lexsort((items["ids"][chosen], -score[chosen]))][:r]
         n = counts[q] = best.shape[0]
         ids[q, :n], scores[q, :n], versions[q, :n] = items["ids"][best], score[best], items["versions"][best]
         if rescored:
             exact[q, :n] = _vector_scores(items, query, q)[best]
-    return Candidates(ids, scores, exact if rescored else None, versions, counts, view.rows)
+    return Candidates(ids, scores, exact if rescored else None, versions, counts, above, view.rows)
 
 
 def _scores(items: dict[str, NDArray[Any]], query: Query, q: int, bits: int, metric: Metric) -> F32:
@@ -47,11 +52,11 @@ def _scores(items: dict[str, NDArray[Any]], query: Query, q: int, bits: int, met
         h = np.bitwise_count(items["codes"] ^ query.codes[q]).sum(axis=1, dtype=np.int64)
         score: F32 = np.cos(np.pi * h / bits).astype(np.float32)
         if metric is Metric.INNER_PRODUCT and "norms" in items:
-            return score * (items["norms"] * query.scales[q])
+            return np.asarray(score * (items["norms"] * query.scales[q]))
         return score * query.scales[q] if metric is Metric.INNER_PRODUCT else score
     assert query.values is not None
     dots = (unpack_signs(items["codes"]) * query.values[q].astype(np.int64)).sum(axis=1)
-    return (dots.astype(np.float32) * items["corrections"]) * query.scales[q]
+    return np.asarray((dots.astype(np.float32) * items["corrections"]) * query.scales[q])
 
 
 def unpack_signs(codes: U64) -> I64:
@@ -63,7 +68,7 @@ def unpack_signs(codes: U64) -> I64:
 def _vector_scores(items: dict[str, NDArray[Any]], query: Query, q: int) -> F32:
     assert query.vectors is not None
     dots = fixed_order_dot(items["vectors"].astype(np.float32), query.vectors[q])
-    return dots * items["scales"] if "scales" in items else dots
+    return np.asarray(dots * items["scales"]) if "scales" in items else dots
 
 
 def fixed_order_dot(vectors: F32, anchor: F32) -> F32:
@@ -79,10 +84,9 @@ def fixed_order_dot(vectors: F32, anchor: F32) -> F32:
     return lanes[:, 0]
 
 
-def _admitted(items: dict[str, NDArray[Any]], query: Query, q: int, score: F32) -> Bool:
-    ids, after = items["ids"], query.after_scores[q]
-    admitted = (score < after) | ((score == after) & (ids > query.after_ids[q]))
-    admitted &= score >= query.floors[q]
+def _eligible(items: dict[str, NDArray[Any]], query: Query, q: int, score: F32) -> Bool:
+    ids = items["ids"]
+    admitted = score >= query.floors[q]
     admitted &= (items["versions"] & STEP_MAX) >= query.min_steps[q]
     groups = items.get("groups", np.full(ids.shape[0], NO_GROUP))
     admitted &= (groups != query.exclude_groups[q]) | (groups == NO_GROUP)

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
+
+cgutils: Any = _cgutils  # untyped
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _F32 = ir.FloatType()
@@ -83,15 +85,15 @@ def _add_words(builder: Any, slots: list[Any], operation: str, codes: Any, query
             builder.store(builder.add(builder.load(slot), _count_bits(builder, bits)), slot)
 
 
-def _near(typing_context: Any, codes: Any, words: Any, query: Any, low: Any, span: Any) -> Any:
+def _near(typing_context: Any, codes: Any, words: Any, query: Any, limit: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes_at, count, query_at, lowest, width = arguments
-        slots = _accumulators(builder, _broadcast(builder, builder.neg(lowest), _WORDS))
+        codes_at, count, query_at, highest = arguments
+        slots = _accumulators(builder, ir.Constant(_WORDS, [0] * _LANES))
         _add_words(builder, slots, "xor", codes_at, query_at, count)
-        limit = _broadcast(builder, width, _WORDS)
-        return _collect(builder, [builder.icmp_unsigned("<=", builder.load(slot), limit) for slot in slots])
+        limits = _broadcast(builder, highest, _WORDS)
+        return _collect(builder, [builder.icmp_signed("<=", builder.load(slot), limits) for slot in slots])
 
-    return types.uint64(types.uint64, types.int64, types.uint64, types.int64, types.int64), generate
+    return types.uint64(types.uint64, types.int64, types.uint64, types.int64), generate
 
 
 def _weighted(
@@ -180,7 +182,7 @@ def _fold(builder: Any, vector: Any) -> Any:
 
 
 near_mask = cast(Callable[..., Any], intrinsic(_near))
-"""(codes, words, query, low, span) -> rows of the group with low <= Hamming distance <= low + span."""
+"""(codes, words, query, limit) -> rows of the group with Hamming distance <= limit."""
 
 weighted_mask = cast(Callable[..., Any], intrinsic(_weighted))
 """(codes, words, planes, plane count, sum of values, corrections, scale, floor) -> rows with asymmetric score >= floor.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from negmine_server.domain import F32, I32, I64, Query
-from negmine_server.index.native import inlined, kernel
+from negmine_server.index.native import Scalar, inlined, kernel
 
 _ID_LAST = np.iinfo(np.int64).max
 
@@ -26,6 +26,7 @@ class Buffers(NamedTuple):
     filled: I64  # [B]
     bar_scores: F32  # [B]
     bar_ids: I64  # [B] a score equal to the bar's needs a lower id
+    above: I64  # [B] eligible rows that do not come after the cursor
     stack: I64  # [64, 2] of the sort
     r: int
 
@@ -42,13 +43,14 @@ def open_buffers(query: Query, r: int, rows: int) -> Buffers:
         np.zeros(b, np.int64),
         query.floors.astype(np.float32),
         np.full(b, _ID_LAST, np.int64),
+        np.zeros(b, np.int64),
         np.empty((64, 2), np.int64),
         r,
     )
 
 
 @inlined
-def before(score: float, key: int, other_score: float, other_key: int) -> bool:
+def before(score: Scalar, key: int, other_score: Scalar, other_key: int) -> Scalar:
     """Result order: score descending, id ascending."""
     return score > other_score or (score == other_score and key < other_key)
 
@@ -61,7 +63,7 @@ def _swap(scores: F32, ids: I64, rows: I32, i: int, j: int) -> None:
 
 
 @kernel
-def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> int:
+def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> Scalar:
     """Splits [low, high] so that [low, p] comes before [p + 1, high]; the pivot is the median of three."""
     middle = (low + high) >> 1
     if before(scores[middle], ids[middle], scores[low], ids[low]):
@@ -120,8 +122,8 @@ def sort_best(scores: F32, ids: I64, rows: I32, n: int, stack: I64) -> None:
                 j -= 1
 
 
-@kernel
-def push(buffers: Buffers, q: int, score: float, key: int, row: int) -> bool:
+@inlined
+def push(buffers: Buffers, q: int, score: Scalar, key: int, row: int) -> Scalar:
     """Adds a candidate that beats the bar; True if the bar was raised."""
     n = buffers.filled[q]
     scores, ids, rows = buffers.scores[q], buffers.ids[q], buffers.rows[q]
