@@ -43,7 +43,7 @@ class AsyncConnection:
                 wait_for_ready=wait,
             )
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from failure
+            raise from_rpc(failure) from None
         except aio.UsageError as failure:  # the channel was closed meanwhile
             raise ClientClosed("the client was closed during the call") from failure
         return call.parse(reply)

@@ -176,15 +176,16 @@ class AsyncWriter:
         await call.write(self._outbox.start())
         number = 0
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._next(number) is not None)
-                sent = self._next(number)
-            assert sent is not None
+            sent = await self._after(number)
             number = sent.number
             await call.write(sent.request)
 
-    def _next(self, number: int) -> _upserts.Sent | None:
-        return self._outbox.after(number) if self._outbox.ready else None
+    async def _after(self, number: int) -> _upserts.Sent:
+        """The next batch to send, when there is one."""
+        async with self._changed:
+            while (sent := self._outbox.after(number)) is None:
+                await self._changed.wait()
+            return sent
 
     @staticmethod
     def _now_s() -> float:

@@ -1,4 +1,4 @@
-"""Every unary call but Mine, as a value: which method, which request, how the reply is read. No input or output here."""
+"""Every unary call but Mine, as a value: which method, which request, how the reply is read. Does no I/O itself."""
 
 from __future__ import annotations
 

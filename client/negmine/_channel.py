@@ -44,7 +44,7 @@ class Connection:
                 wait_for_ready=wait,
             )
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from failure
+            raise from_rpc(failure) from None
         except ValueError as failure:  # of gRPC: the channel was closed meanwhile
             raise ClientClosed("the client was closed during the call") from failure
         return call.parse(reply)
@@ -94,12 +94,13 @@ class Connections:
 
 
 def stubs(channel: Any) -> dict[str, Any]:
-    """The three services on a channel of either API."""
-    return {
-        "collections": collection_pb2_grpc.CollectionServiceStub(channel),
-        "index": index_pb2_grpc.IndexServiceStub(channel),
-        "mining": mining_pb2_grpc.MiningServiceStub(channel),
+    """The three services on a channel of either API; generated without types."""
+    kinds: dict[str, Any] = {
+        "collections": collection_pb2_grpc.CollectionServiceStub,
+        "index": index_pb2_grpc.IndexServiceStub,
+        "mining": mining_pb2_grpc.MiningServiceStub,
     }
+    return {service: kind(channel) for service, kind in kinds.items()}
 
 
 def credentials(settings: Settings) -> Any | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from negmine import _calls, _channel, _requests
+from negmine import _calls, _channel, _joins, _requests
 from negmine._calls import Call
 from negmine._collection import Collection
 from negmine._mining import PARTS_IN_FLIGHT, MinePipeline
@@ -165,4 +165,4 @@ class Client:
         cuts = plan.parts(connection.limits())
         if len(cuts) > 1:
             return next(iter(MinePipeline(connection, collection, [args], PARTS_IN_FLIGHT)))
-        return _requests.join(plan, [connection.run(plan.call(cuts[0]), plan.timeout_s)])
+        return _joins.join(plan, [connection.run(plan.call(cuts[0]), plan.timeout_s)])

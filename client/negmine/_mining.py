@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import grpc
 
-from negmine import _requests
+from negmine import _joins, _requests
 from negmine._channel import Connection
 from negmine._exceptions import Cancelled, InvalidInput, NegmineError, from_rpc
 from negmine._models import Limits
@@ -44,7 +44,7 @@ class Joiner:
         if not part.last:
             return None
         replies, self.replies = self.replies, []
-        return _requests.join(part.plan, replies)
+        return _joins.join(part.plan, replies)
 
 
 def parts(collection: str, batches: Iterable[MineArgs], limits: Limits) -> Iterator[Part]:
@@ -118,7 +118,7 @@ class MinePipeline:
         try:
             reply: mining_pb2.MineResponse = future.result()
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from failure
+            raise from_rpc(failure) from None
         except grpc.FutureCancelledError as failure:
             raise Cancelled("mining was cancelled") from failure
         return reply

@@ -1,23 +1,22 @@
-"""One mine call as requests within the limits of a message and of the server, and their replies as one answer."""
+"""One mine call as requests within the limits of a message and of the server."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from negmine import _arrays, _replies
-from negmine._arrays import I64, Embeddings
+from negmine import _arrays
+from negmine._arrays import Embeddings
 from negmine._calls import Call, watermark
 from negmine._encoding import Codes
-from negmine._exceptions import Aborted, Internal, InvalidInput, TooLarge
+from negmine._exceptions import InvalidInput, TooLarge
 from negmine._models import Limits
 from negmine._options import MineArgs
 from negmine._policies import policy_message, pool_of, protection_message
-from negmine._results import Negatives
+from negmine._ragged import Ragged, ragged
 from negmine._scalars import choice, unsigned
 from negmine.encoder import DIMENSION_MAX
 from negmine.v1 import mining_pb2, types_pb2
@@ -37,21 +36,6 @@ _PRIORITIES: Final[dict[str, int]] = {"step": mining_pb2.PRIORITY_STEP, "bulk": 
 _ENVELOPE_BYTES: Final = 64 * 1024  # names, protection, policy, watermark; timings and drop counts in a reply
 _MISSING_BYTES: Final = 24  # of one missing positive in a reply
 _KNOWN: Final = MineArgs.__optional_keys__ | MineArgs.__required_keys__
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ragged:
-    """Ids of B anchors: anchor i owns values[offsets[i]:offsets[i + 1]]."""
-
-    offsets: I64
-    values: I64
-
-    def __getitem__(self, rows: slice) -> Ragged:
-        offsets = self.offsets[rows.start : rows.stop + 1]
-        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
-
-    def message(self) -> types_pb2.RaggedIds:
-        return types_pb2.RaggedIds(offsets=_arrays.tensor(self.offsets), values=_arrays.tensor(self.values))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,39 +190,6 @@ def _reply_row_bytes(anchors: Embeddings | Codes, k: int, options: dict[str, Any
     return 16 + wide * (8 + 4 + 4 + 8 + 8 + 4 + vectors)
 
 
-def ragged(positives: Any, count: int) -> Ragged:
-    """Positives in any of the forms of `MineOptions`.
-
-    Raises:
-        InvalidInput: the lengths do not fit the anchors, or the offsets do not add up.
-    """
-    if isinstance(positives, tuple) and len(positives) == 2 and all(map(_arrays.is_array, positives)):
-        offsets = _arrays.to_ids(positives[0], "positives.offsets", count + 1)
-        values = _arrays.to_ids(positives[1], "positives.values")
-        if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(values):
-            raise InvalidInput(
-                f"positives.offsets run from {offsets[0]} to {offsets[-1]} over {len(values)} values; expected from 0, "
-                "never falling, to the number of values",
-                field="positives",
-            )
-        return Ragged(offsets, values)
-    if not _arrays.is_array(positives):
-        if len(positives) != count:
-            raise InvalidInput(f"positives has {len(positives)} lists for {count} anchors", field="positives")
-        return Ragged(*_arrays.flatten(positives, "positives"))
-    padded = _arrays.to_matrix(positives, "positives")
-    if padded.ndim == 1:
-        padded = padded[:, None]
-    if padded.ndim != 2 or len(padded) != count:
-        raise InvalidInput(
-            f"positives has shape {padded.shape}; expected [{count}, p] padded with -1", field="positives"
-        )
-    held = padded != -1
-    offsets = np.zeros(count + 1, np.int64)
-    np.cumsum(held.sum(axis=1), out=offsets[1:])
-    return Ragged(offsets, padded[held])
-
-
 def codes_message(codes: Codes) -> types_pb2.Codes:
     """Codes as they travel."""
     return types_pb2.Codes(
@@ -247,61 +198,3 @@ def codes_message(codes: Codes) -> types_pb2.Codes:
         corrections=_arrays.tensor(codes.corrections),
         norms=_arrays.tensor(codes.norms),
     )
-
-
-def join(plan: MinePlan, replies: Sequence[mining_pb2.MineResponse]) -> Negatives:
-    """The answers to a call's parts as one answer, on the anchors' device.
-
-    Raises:
-        Aborted: an alias moved to another collection between the parts.
-    """
-    made = [_replies.negatives(reply) for reply in replies]
-    whole = made[0] if len(made) == 1 else _joined(made)
-    if len(whole) != len(plan.anchors):
-        raise Internal(f"the server answered {len(whole)} anchors of {len(plan.anchors)}")
-    if plan.device is None:
-        return whole
-    arrays = {name: getattr(whole, name) for name in _replies.ARRAYS}
-    return replace(
-        whole,
-        **{name: None if held is None else _arrays.to_device(held, plan.device) for name, held in arrays.items()},
-    )
-
-
-def _joined(parts: Sequence[Negatives]) -> Negatives:
-    first, last = parts[0], parts[-1]
-    mark = first.watermark
-    drops: dict[str, int] = {}
-    timings: dict[str, float] = {}
-    missing: list[tuple[int, int]] = []
-    anchors = 0
-    for part in parts:
-        if part.watermark.incarnation != first.watermark.incarnation:
-            raise Aborted(
-                f"the alias moved from {first.collection!r} to {part.collection!r} during the call: mine again",
-                reason="ALIAS_MOVED",
-            )
-        mark = mark.floor(part.watermark)
-        for reason, count in part.drops.items():
-            drops[reason] = drops.get(reason, 0) + count
-        for stage, duration in part.timings_ms.items():
-            timings[stage] = timings.get(stage, 0.0) + duration
-        missing.extend((anchor + anchors, id_) for anchor, id_ in part.missing_positives)
-        anchors += len(part)
-    return Negatives(
-        **{name: _stacked([getattr(part, name) for part in parts]) for name in _replies.ARRAYS},
-        outcomes=tuple(outcome for part in parts for outcome in part.outcomes),
-        exact_scores=all(part.exact_scores for part in parts),
-        drops=drops,
-        missing_positives=tuple(missing),
-        timings_ms=timings,
-        watermark=mark,
-        newest=last.newest,
-        rows_scanned=max(part.rows_scanned for part in parts),
-        collection=first.collection,
-    )
-
-
-def _stacked(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    held = [part for part in arrays if part is not None]
-    return np.concatenate(held) if len(held) == len(arrays) else None

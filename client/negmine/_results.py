@@ -5,6 +5,7 @@ B is the number of anchors, n of items, k of negatives an anchor, d the dimensio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -48,6 +49,8 @@ class Watermark:
         Raises:
             IncarnationMismatch: they belong to different collections.
         """
+        if self.epoch != other.epoch and self.incarnation == other.incarnation:
+            return max(self, other, key=lambda mark: mark.epoch)
         return self._combine(other, max)
 
     def floor(self, other: Watermark) -> Watermark:
@@ -56,16 +59,16 @@ class Watermark:
         Raises:
             IncarnationMismatch: they belong to different collections.
         """
+        if self.epoch != other.epoch and self.incarnation == other.incarnation:
+            return min(self, other, key=lambda mark: mark.epoch)
         return self._combine(other, min)
 
-    def _combine(self, other: Watermark, pick: type[max] | type[min] | Any) -> Watermark:
+    def _combine(self, other: Watermark, pick: Callable[[int, int], int]) -> Watermark:
         if self.incarnation != other.incarnation:
             raise IncarnationMismatch(
                 f"watermarks of incarnations {self.incarnation!r} and {other.incarnation!r} cannot be combined: "
                 "they belong to different collections"
             )
-        if self.epoch != other.epoch:
-            return pick(self, other, key=lambda mark: mark.epoch)  # type: ignore[no-any-return]
         return Watermark(self.incarnation, self.epoch, tuple(map(pick, self.sequences, other.sequences)))
 
 
@@ -96,7 +99,7 @@ class Negatives:
         rows_scanned: rows scored per anchor.
         collection: the concrete collection behind the alias.
         standard_errors: float32 [B, k] of estimated scores; None where they are exact.
-        positive_scores: float32 [B], the score that margins were taken against, NaN = none; None where nothing needed it.
+        positive_scores: float32 [B], the score that margins were taken against, NaN = none; None where unneeded.
         steps: int64 [B, k], -1 beyond counts; with return_versions.
         generations: int64 [B, k], -1 beyond counts; with return_versions.
         embeddings: float32 [B, k, d], zero beyond counts; with return_embeddings.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from negmine._exceptions import InvalidInput
 
 
-def unsigned(value: int, field: str, *, bits: int = 32) -> int:
+def unsigned(value: Any, field: str, *, bits: int = 32) -> int:
     """The value, where it fits the wire's unsigned integer."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 1 << bits:
         raise InvalidInput(f"{field} is {value!r}; expected an integer from 0 to {(1 << bits) - 1}", field=field)

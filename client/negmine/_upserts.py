@@ -1,4 +1,4 @@
-"""What an upsert stream has sent and what is acked: the state behind both writers. No input or output here."""
+"""What an upsert stream has sent and what is acked: the state behind both writers. Does no I/O itself."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Items:
         """Bytes of a row on the wire."""
         beside = 8 + 8 * (self.groups is not None) + 8 * (self.tags is not None) + 4 * (self.uncertainties is not None)
         if isinstance(self.items, Codes):
-            return beside + self.items.words.shape[1] * 8 + 8
+            return beside + int(self.items.words.shape[1]) * 8 + 8
         return beside + self.items.row_bytes
 
     def batch(self, rows: slice) -> index_pb2.UpsertBatch:
@@ -172,8 +172,8 @@ class Outbox:
         self._rows_sent += rows
 
     def after(self, number: int) -> Sent | None:
-        """The first waiting batch with a higher number."""
-        if not self._waiting or self._waiting[-1].number <= number:
+        """The first waiting batch with a higher number, once the server is ready for it."""
+        if not self.ready or not self._waiting or self._waiting[-1].number <= number:
             return None
         return self._waiting[max(0, number + 1 - self._waiting[0].number)]
 

@@ -28,9 +28,9 @@ class Writer:
             for step, (ids, embeddings) in enumerate(training):
                 writer.send(ids, embeddings, step=step)
 
-    `send` returns at once while fewer than `window` batches wait for their acks. A broken connection is opened again and
-    sending goes on from the first batch without an ack; the server applies nothing twice. Leaving the block waits for
-    the last ack, unless an exception leaves it. For one thread and one process; it runs a thread of its own.
+    `send` returns at once while fewer than `window` batches wait for their acks. A broken connection is opened again
+    and sending goes on from the first batch without an ack; the server applies nothing twice. Leaving the block waits
+    for the last ack, unless an exception leaves it. For one thread and one process; it runs a thread of its own.
     """
 
     def __init__(
@@ -167,17 +167,16 @@ class Writer:
             try:
                 error = self._connect()
                 with self._changed:
-                    if self._closing or self._failure is not None:
-                        return
-                    delay_s = self._outbox.fail(error)
-                    self._changed.wait_for(lambda: self._closing or self._failure is not None, delay_s)
-                    if self._closing or self._failure is not None:
+                    if self._ended() or self._changed.wait_for(self._ended, self._outbox.fail(error)):
                         return
             except BaseException as final:  # noqa: BLE001 — raised in the caller's thread, whatever it is
                 with self._changed:
                     self._failure = self._failure or final
                     self._changed.notify_all()
                 return
+
+    def _ended(self) -> bool:
+        return self._closing or self._failure is not None
 
     def _connect(self) -> NegmineError:
         """Runs one connection to its end, and says why it ended."""
@@ -214,26 +213,30 @@ class _Stream:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._number = 0  # of the batch sent last
         self.over = False
 
     def requests(self) -> Iterator[index_pb2.UpsertRequest]:
+        """First start, then batches as they line up, until the connection or the writer ends."""
         writer = self._writer
         with writer._changed:
             first = writer._outbox.start()
         yield first
-        number = 0
-        while True:
-            with writer._changed:
-                writer._changed.wait_for(lambda: self._done or self._next(number) is not None)
-                sent = None if self._done else self._next(number)
-            if sent is None:
-                return
-            number = sent.number
+        while (sent := self._next()) is not None:
+            self._number = sent.number
             yield sent.request
 
-    @property
-    def _done(self) -> bool:
-        return self.over or self._writer._closing
+    def _next(self) -> _upserts.Sent | None:
+        writer = self._writer
+        sent: _upserts.Sent | None = None
 
-    def _next(self, number: int) -> _upserts.Sent | None:
-        return self._writer._outbox.after(number) if self._writer._outbox.ready else None
+        def found() -> bool:
+            nonlocal sent
+            if self.over or writer._closing:
+                return True
+            sent = writer._outbox.after(self._number)
+            return sent is not None
+
+        with writer._changed:
+            writer._changed.wait_for(found)
+        return sent
