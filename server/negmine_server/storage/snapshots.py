@@ -53,6 +53,8 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(SnapshotInfo):
+    """A complete snapshot, to be read."""
+
     objects: Objects
 
     def parts(self) -> Iterator[Arrays]:

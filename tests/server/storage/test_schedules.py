@@ -9,6 +9,7 @@ The property: the states of all owners at all times are prefixes of one history,
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Iterable
@@ -19,11 +20,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from negmine_server.errors import DataLoss, Fenced, NegmineError, StorageFailed, StorageFull
+from negmine_server.errors import DataLoss, Fenced, StorageFailed, StorageFull
 from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import Data, Exists, Missing, ObjectInfo, buffers_of
 
 PREFIX = "s/0"
+Snapshots = list[tuple[int, tuple[bytes, ...]]]
 
 
 class Killed(BaseException):
@@ -45,14 +47,11 @@ class Steps:
             self.running += 1
 
         def run() -> None:
-            try:
+            with contextlib.suppress(Killed):
                 task()
-            except Killed:
-                pass
-            finally:
-                with self.changed:
-                    self.running -= 1
-                    self.changed.notify_all()
+            with self.changed:
+                self.running -= 1
+                self.changed.notify_all()
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -98,10 +97,8 @@ class SteppedObjects:
         if key in self.store:
             raise Exists(key)
         self.store[key] = b"".join(buffers_of(data))
-        if outcome == "doubtful":
-            raise StorageFailed(f"{key}: the reply was lost")
-        if outcome == "retried":  # the client library repeated the request, and met its own object
-            raise Exists(key)
+        if outcome != "ok":  # the client library repeated the request, and met its own object; or gave up
+            raise Exists(key) if outcome == "retried" else StorageFailed(f"{key}: the reply was lost")
 
     def get(self, key: str) -> bytes:
         self.steps.wait_turn(self.owner, "get")
@@ -139,55 +136,36 @@ class SteppedPool(Executor):
 
 
 @dataclass
-class Snapshots:
-    """What the owners have snapshotted; reading and writing one is atomic here."""
-
-    taken: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=lambda: [(0, ())])
-
-    def newest(self) -> tuple[int, tuple[bytes, ...]]:
-        return max(self.taken)
-
-
-@dataclass
 class OwnerUnderTest:
     name: str
     objects: SteppedObjects
-    snapshots: Snapshots
+    snapshots: Snapshots  # reading and adding one is atomic here
     window: int
     log: Log | None = None
     state: list[bytes] = field(default_factory=list)
     acked: list[bytes] = field(default_factory=list)
-    frozen: bool = False
-    busy: bool = False  # a takeover or a trim runs
-    lost: str = ""
-    sent: int = 0
+    frozen = busy = False  # busy: a takeover or a trim runs
+    lost = ""
+    sent = 0
 
     def take_over(self, steps: Steps) -> None:
         """Takes the log over again and again until it is ours, or another's."""
-        self.busy = True
-        try:
-            while True:
-                after, applied = self.snapshots.newest()
-                try:
-                    log, replayed = Log.take_over(
-                        self.objects, PREFIX, after=after, window=self.window, pool=SteppedPool(steps)
-                    )
-                    self.state = list(applied)
-                    for record in replayed:
-                        self.state += [bytes(payload) for payload in record.payloads]
-                    self.log = log
-                except LogGap as error:
-                    if self.snapshots.newest()[0] <= after:
-                        self.lost = str(error)
-                        return
-                    continue
-                except DataLoss as error:
+        while self.log is None:
+            after, applied = max(self.snapshots)
+            pool = SteppedPool(steps)
+            try:
+                log, replayed = Log.take_over(self.objects, PREFIX, after=after, window=self.window, pool=pool)
+                state = [*applied, *(bytes(payload) for record in replayed for payload in record.payloads)]
+                self.log, self.state = log, state
+            except LogGap as error:
+                if max(self.snapshots)[0] <= after:
                     self.lost = str(error)
-                except (Fenced, StorageFull, StorageFailed):
-                    pass
+                    return
+            except DataLoss as error:
+                self.lost = str(error)
                 return
-        finally:
-            self.busy = False
+            except (Fenced, StorageFull, StorageFailed):
+                return
 
     def submit(self) -> None:
         assert self.log is not None
@@ -204,15 +182,10 @@ class OwnerUnderTest:
 
     def snapshot_and_trim(self) -> None:
         assert self.log is not None
-        self.busy = True
-        sequence, state = self.log.acked, tuple(self.state)
-        self.snapshots.taken.append((sequence, state))
-        try:
+        sequence = self.log.acked
+        self.snapshots.append((sequence, tuple(self.state)))
+        with contextlib.suppress(StorageFull, StorageFailed):
             self.log.trim(sequence)
-        except NegmineError:
-            pass
-        finally:
-            self.busy = False
 
 
 class Schedule:
@@ -220,7 +193,7 @@ class Schedule:
         self.random = random.Random(seed)
         self.steps = Steps()
         self.store: dict[str, bytes] = {}
-        self.snapshots = Snapshots()
+        self.snapshots: Snapshots = [(0, ())]
         self.owners: list[OwnerUnderTest] = []
         self.histories: list[tuple[bytes, ...]] = []
 
@@ -229,8 +202,16 @@ class Schedule:
         objects = SteppedObjects(self.store, self.steps, name)
         owner = OwnerUnderTest(name, objects, self.snapshots, window=self.random.choice((1, 2, 3)))
         self.owners.append(owner)
-        self.steps.start(lambda: owner.take_over(self.steps))
+        self.start(owner, lambda: owner.take_over(self.steps))
         return owner
+
+    def start(self, owner: OwnerUnderTest, task: Callable[[], None]) -> None:
+        def run() -> None:
+            owner.busy = True
+            task()
+            owner.busy = False
+
+        self.steps.start(run)
 
     def step(self) -> None:
         choice = self.random.random()
@@ -241,7 +222,7 @@ class Schedule:
             owner.frozen = not owner.frozen
         elif choice < 0.10:
             if owner.log is not None and not owner.busy and not owner.frozen:
-                self.steps.start(owner.snapshot_and_trim)
+                self.start(owner, owner.snapshot_and_trim)
         elif choice < 0.30:
             self.act(owner)
         else:
@@ -250,14 +231,12 @@ class Schedule:
         self.histories += [tuple(owner.state) for owner in self.owners if owner.log is not None]
 
     def act(self, owner: OwnerUnderTest) -> None:
-        if owner.log is None or owner.busy or owner.frozen:
-            return
-        if isinstance(owner.log.error, Fenced):
+        if owner.log is None or owner.busy or owner.frozen or isinstance(owner.log.error, Fenced):
             return
         if owner.log.error is not None:
             if owner.log.in_flight == 0:  # whoever sees the failure knows what was acknowledged before it
                 owner.log = None
-                self.steps.start(lambda: owner.take_over(self.steps))
+                self.start(owner, lambda: owner.take_over(self.steps))
         elif owner.log.in_flight < owner.window:
             owner.submit()
 
@@ -267,9 +246,8 @@ class Schedule:
         if not tickets:
             return
         ticket = self.random.choice(tickets)
-        outcomes = ["ok"] * 40 + ["full", "doubtful", "retried"]
-        outcome = self.random.choice(outcomes) if self.steps.blocked[ticket][1] == "create" else "ok"
-        self.steps.grant(ticket, outcome)
+        outcome = self.random.choice(["ok"] * 40 + ["full", "doubtful", "retried"])
+        self.steps.grant(ticket, outcome if self.steps.blocked[ticket][1] == "create" else "ok")
 
     def finish(self) -> OwnerUnderTest:
         """Abandons everybody where they stand, and lets a last owner take over in peace."""
@@ -318,4 +296,4 @@ def test_schedules_reach_what_they_are_for() -> None:
     assert sum(len(owner.acked) for owner in owners) > 100
     assert sum(owner.log is not None for owner in owners) > 40
     assert sum(owner.log is not None and isinstance(owner.log.error, Fenced) for owner in owners) > 5
-    assert sum(len(schedule.snapshots.taken) > 2 for schedule in schedules) > 5
+    assert sum(len(schedule.snapshots) > 2 for schedule in schedules) > 5
