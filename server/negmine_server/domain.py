@@ -8,8 +8,9 @@ Scores everywhere: float32, higher = more similar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,10 @@ class Batch:
     def rows(self) -> int:
         return int(self.ids.shape[0])
 
+    def take(self, rows: I64) -> Batch:
+        """The batch with some of its rows; same writer and number."""
+        return Batch(**_taken(self, rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -129,6 +134,10 @@ class Query:
     def rows(self) -> int:
         return int(self.codes.shape[0])
 
+    def take(self, rows: I64 | slice) -> Query:
+        """Some of the anchors."""
+        return Query(**_taken(self, rows))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
@@ -139,7 +148,10 @@ class Candidates:
     rescored: F32 | None  # [B, R], exact scores from stored vectors, in the same positions
     versions: I64  # [B, R], packed
     counts: I32  # [B], rows that are there
+    above: I64  # [B], rows that are otherwise eligible but come before the cursor
     scanned: int = 0  # rows scored per anchor
+    scan_s: float = 0.0
+    rescore_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +202,12 @@ class Negatives:
     drops: dict[DropReason, int]
     watermark: Watermark
     newest: Version
+    scanned: int  # rows scored per anchor
+    vectors: F32 | None = None  # [B, k, d] stored vectors, zero beyond counts
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+def _taken(whole: Batch | Query, rows: I64 | slice) -> dict[str, Any]:
+    """The fields of a dataclass with its arrays cut to some rows."""
+    values = {item.name: getattr(whole, item.name) for item in fields(whole)}
+    return {name: value[rows] if isinstance(value, np.ndarray) else value for name, value in values.items()}

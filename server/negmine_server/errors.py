@@ -1,21 +1,21 @@
 """Domain errors. `rpc/errors.py` maps each to one gRPC status; nothing below rpc knows gRPC.
 
-    NegmineError
-    ├── InvalidInput          a value in the request is wrong
-    │   └── TooLarge          a value is beyond a limit of this server
-    ├── NotFound              no such collection, alias or snapshot
-    ├── AlreadyExists
-    ├── NotReady              the collection cannot serve this now, and retrying unchanged will not help
-    │   ├── FingerprintMismatch
-    │   ├── IncarnationMismatch
-    │   └── Fenced            another owner took over a shard's log
-    ├── Aborted               an earlier batch of this writer failed: resend from there
-    ├── Unimplemented         a field or method that this version does not serve
-    ├── Overloaded            a bounded queue is full; retry after `retry_after_ms`
-    ├── StorageFull           the data folder has no room; nothing of the batch was applied
-    ├── StorageFailed         the data folder cannot be written; the outcome of the batch is unknown
-    ├── DeadlinePassed        the caller's deadline passed before the work began
-    └── DataLoss              stored bytes are corrupt; the collection is not served
+NegmineError
+├── InvalidInput          a value in the request is wrong
+│   └── TooLarge          a value is beyond a limit of this server
+├── NotFound              no such collection, alias or snapshot
+├── AlreadyExists
+├── NotReady              the collection cannot serve this now, and retrying unchanged will not help
+│   ├── FingerprintMismatch
+│   ├── IncarnationMismatch
+│   └── Fenced            another owner took over a shard's log
+├── Aborted               an earlier batch of this writer failed: resend from there
+├── Unimplemented         a field or method that this version does not serve
+├── Overloaded            a bounded queue is full; retry after `retry_after_ms`
+├── StorageFull           the data folder has no room; nothing of the batch was applied
+├── StorageFailed         the data folder cannot be written; the outcome of the batch is unknown
+├── DeadlinePassed        the caller's deadline passed before the work began
+└── DataLoss              stored bytes are corrupt; the collection is not served
 """
 
 from __future__ import annotations

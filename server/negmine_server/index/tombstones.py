@@ -23,6 +23,8 @@ class Tombstones:
 
     def __init__(self, count_max: int) -> None:
         self._count_max = count_max
+        self._start = 0  # [start, end) is in use
+        self._end = 0
         self._clear(_MIN_CAPACITY)
 
     def __len__(self) -> int:
@@ -101,5 +103,4 @@ class Tombstones:
         self._times = np.zeros(capacity, np.int64)
         self._addresses: U64 = np.array([self._ids.ctypes.data], np.uint64)
         self._map = IdMap(_SHIFT)
-        self._start: int = 0  # [start, end) is in use
-        self._end: int = 0
+        self._start, self._end = 0, 0

@@ -90,22 +90,20 @@ def _take(
     slot: int,
     first: int,
     mask: Scalar,
-    planes: Planes,
-    scale: Scalar,
+    scores: F32,
 ) -> None:
     while mask != np.uint64(0):
-        position = first + trailing_zeros(mask)
+        row = trailing_zeros(mask)
         mask = mask & (mask - np.uint64(1))
-        score = score_at(pages, slot, position, planes, q, scale)
-        offer(pages, filters, buffers, q, slot, position, score)
+        offer(pages, filters, buffers, q, slot, first + row, scores[row])
 
 
 @kernel
-def scan_asymmetric(pages: Pages, filters: Filters, buffers: Buffers, planes: Planes, scales: F32) -> None:
-    """Scans every page for anchors given as bit planes into the buffers."""
+def scan_asymmetric(pages: Pages, filters: Filters, buffers: Buffers, planes: Planes, scales: F32, scores: F32) -> None:
+    """Scans every page for anchors given as bit planes into the buffers; scores [64] is working space."""
     words = pages.words
     anchors = scales.shape[0]
-    planes_at = np.uint64(planes.words.ctypes.data)
+    planes_at, scores_at = np.uint64(planes.words.ctypes.data), np.uint64(scores.ctypes.data)
     tile = max(1, _TILE_BYTES // (512 * words))
     for slot in range(pages.counts.shape[0]):
         count = pages.counts[slot]
@@ -127,8 +125,9 @@ def scan_asymmetric(pages: Pages, filters: Filters, buffers: Buffers, planes: Pl
                         corrections_at + np.uint64(group * 256),
                         scale,
                         buffers.bar_scores[q],
+                        scores_at,
                     )
                     if (group << 6) + 64 > count:
                         mask &= (np.uint64(1) << np.uint64(count & 63)) - np.uint64(1)
                     if mask != np.uint64(0):
-                        _take(pages, filters, buffers, q, slot, group << 6, mask, planes, scale)
+                        _take(pages, filters, buffers, q, slot, group << 6, mask, scores)

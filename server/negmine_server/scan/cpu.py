@@ -10,7 +10,7 @@ import numpy as np
 
 from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.index.native import kernel, load_i64
-from negmine_server.index.pages import Column, View
+from negmine_server.index.pages import GROUP_ROWS, Column, View
 from negmine_server.scan.admission import Pages, filters_of, pages_of
 from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
 from negmine_server.scan.floats import exact_scores, scan_floats
@@ -33,11 +33,13 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
     buffers = open_buffers(query, r, int(view.counts.sum()))
     if query.scoring is Scoring.SYMMETRIC:
         by_norm = metric is Metric.INNER_PRODUCT
-        limits = np.empty(query.rows, np.int64)
-        scan_hamming(pages, filters, buffers, query.codes, query.scales, cosine_table(bits), by_norm, limits)
+        limits, distances = np.empty(query.rows, np.int64), np.empty(GROUP_ROWS, np.int64)
+        table = cosine_table(bits)
+        scan_hamming(pages, filters, buffers, query.codes, query.scales, table, by_norm, limits, distances)
     elif query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "an asymmetric scan needs values"
-        scan_asymmetric(pages, filters, buffers, split_planes(query.values), query.scales)
+        group_scores = np.empty(GROUP_ROWS, np.float32)
+        scan_asymmetric(pages, filters, buffers, split_planes(query.values), query.scales, group_scores)
     else:
         scan_floats(view, query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)

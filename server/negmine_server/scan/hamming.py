@@ -76,7 +76,7 @@ def _take(
     slot: int,
     first: int,
     mask: Scalar,
-    query: U64,
+    distances: I64,
     table: F32,
     scale: Scalar,
     by_norm: bool,
@@ -84,9 +84,10 @@ def _take(
     """Offers the rows of a group's mask; True if the bar was raised."""
     raised = False
     while mask != np.uint64(0):
-        position = first + trailing_zeros(mask)
+        row = trailing_zeros(mask)
+        position = first + row
         mask = mask & (mask - np.uint64(1))
-        score = table[distance(pages.directory[_CODES, slot], pages.words, position, query)]
+        score = table[distances[row]]
         if by_norm:
             score = score * (norm_at(pages, slot, position) * scale)
         raised |= offer(pages, filters, buffers, q, slot, position, score)
@@ -103,11 +104,12 @@ def scan_hamming(
     table: F32,
     by_norm: bool,
     limits: I64,
+    distances: I64,
 ) -> None:
-    """Scans every page for anchors with codes [B, W] into the buffers; limits [B] is working space."""
+    """Scans every page for anchors with codes [B, W] into the buffers; limits [B] and distances [64] are working space."""
     words = pages.words
     anchors = codes.shape[0]
-    query_at = np.uint64(codes.ctypes.data)
+    query_at, distances_at = np.uint64(codes.ctypes.data), np.uint64(distances.ctypes.data)
     tile = max(1, _TILE_BYTES // (512 * words))
     small = large = np.float32(1.0)
     for q in range(anchors):
@@ -126,10 +128,10 @@ def scan_hamming(
                     limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)
                 at = query_at + np.uint64(q * words * 8)
                 for group in range(first, last):
-                    mask = near_mask(base + np.uint64(group * words * 512), words, at, limits[q])
+                    mask = near_mask(base + np.uint64(group * words * 512), words, at, limits[q], distances_at)
                     if (group << 6) + 64 > count:
                         mask &= (np.uint64(1) << np.uint64(count & 63)) - np.uint64(1)
                     if mask != np.uint64(0) and _take(
-                        pages, filters, buffers, q, slot, group << 6, mask, codes[q], table, scale, by_norm
+                        pages, filters, buffers, q, slot, group << 6, mask, distances, table, scale, by_norm
                     ):
                         limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)

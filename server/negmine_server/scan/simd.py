@@ -46,6 +46,10 @@ def _load(builder: Any, address: Any, kind: Any, align: int) -> Any:
     return value
 
 
+def _store(builder: Any, value: Any, address: Any, align: int) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = align
+
+
 def _count_bits(builder: Any, vector: Any) -> Any:
     kind = ir.FunctionType(_WORDS, [_WORDS])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.ctpop.v8i64"), [vector])
@@ -85,15 +89,20 @@ def _add_words(builder: Any, slots: list[Any], operation: str, codes: Any, query
             builder.store(builder.add(builder.load(slot), _count_bits(builder, bits)), slot)
 
 
-def _near(typing_context: Any, codes: Any, words: Any, query: Any, limit: Any) -> Any:
+def _near(typing_context: Any, codes: Any, words: Any, query: Any, limit: Any, distances: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes_at, count, query_at, highest = arguments
+        codes_at, count, query_at, highest, distances_at = arguments
         slots = _accumulators(builder, ir.Constant(_WORDS, [0] * _LANES))
         _add_words(builder, slots, "xor", codes_at, query_at, count)
         limits = _broadcast(builder, highest, _WORDS)
-        return _collect(builder, [builder.icmp_signed("<=", builder.load(slot), limits) for slot in slots])
+        bits = []
+        for k, slot in enumerate(slots):
+            distance = builder.load(slot)
+            _store(builder, distance, _at(builder, distances_at, _constant(64 * k)), 8)
+            bits.append(builder.icmp_signed("<=", distance, limits))
+        return _collect(builder, bits)
 
-    return types.uint64(types.uint64, types.int64, types.uint64, types.int64), generate
+    return types.uint64(types.uint64, types.int64, types.uint64, types.int64, types.uint64), generate
 
 
 def _weighted(
@@ -106,9 +115,10 @@ def _weighted(
     corrections: Any,
     scale: Any,
     floor: Any,
+    scores: Any,
 ) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes_at, count, planes_at, plane_count_, total_, corrections_at, scale_, floor_ = arguments
+        codes_at, count, planes_at, plane_count_, total_, corrections_at, scale_, floor_, scores_at = arguments
         slots = _accumulators(builder, ir.Constant(_WORDS, [0] * _LANES))
         _add_words(builder, slots, "and", codes_at, planes_at, count)
         for slot in slots:  # the sign plane weighs negative
@@ -128,11 +138,20 @@ def _weighted(
             factor = _load(builder, _at(builder, corrections_at, _constant(4 * _LANES * k)), _FLOATS, 4)
             score = builder.sitofp(builder.trunc(dot, _INTS), _FLOATS)
             score = builder.fmul(builder.fmul(score, factor), scales)
+            _store(builder, score, _at(builder, scores_at, _constant(4 * _LANES * k)), 4)
             bits.append(builder.fcmp_ordered(">=", score, floors))
         return _collect(builder, bits)
 
     signature = types.uint64(
-        types.uint64, types.int64, types.uint64, types.int64, types.int64, types.uint64, types.float32, types.float32
+        types.uint64,
+        types.int64,
+        types.uint64,
+        types.int64,
+        types.int64,
+        types.uint64,
+        types.float32,
+        types.float32,
+        types.uint64,
     )
     return signature, generate
 
@@ -182,13 +201,15 @@ def _fold(builder: Any, vector: Any) -> Any:
 
 
 near_mask = cast(Callable[..., Any], intrinsic(_near))
-"""(codes, words, query, limit) -> rows of the group with Hamming distance <= limit."""
+"""(codes, words, query, limit, distances) -> rows of the group with Hamming distance <= limit.
+
+Leaves all 64 distances (int64) at `distances`."""
 
 weighted_mask = cast(Callable[..., Any], intrinsic(_weighted))
-"""(codes, words, planes, plane count, sum of values, corrections, scale, floor) -> rows with asymmetric score >= floor.
+"""(codes, words, planes, plane count, sum of values, corrections, scale, floor, scores) -> rows with score >= floor.
 
 `planes` is [plane count, W]: the query's values in two's complement, sign plane first. The integer dot product is
-2·Σ value·bit - Σ value.
+2·Σ value·bit - Σ value. Leaves all 64 scores (float32) at `scores`.
 """
 
 dot_int8 = _dot(_I8, "sitofp")

@@ -7,9 +7,10 @@ amortised constant time, and the answer is the exact best r by (score descending
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I32, I64, Query
 from negmine_server.index.native import Scalar, inlined, kernel
@@ -27,6 +28,8 @@ class Buffers(NamedTuple):
     bar_scores: F32  # [B]
     bar_ids: I64  # [B] a score equal to the bar's needs a lower id
     above: I64  # [B] eligible rows that do not come after the cursor
+    score_space: F32  # [C + 1] working space
+    id_space: I64  # [C + 1]
     stack: I64  # [64, 2] of the sort
     r: int
 
@@ -44,6 +47,8 @@ def open_buffers(query: Query, r: int, rows: int) -> Buffers:
         query.floors.astype(np.float32),
         np.full(b, _ID_LAST, np.int64),
         np.zeros(b, np.int64),
+        np.empty(capacity + 1, np.float32),
+        np.empty(capacity + 1, np.int64),
         np.empty((64, 2), np.int64),
         r,
     )
@@ -87,15 +92,55 @@ def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> Scalar:
 
 
 @kernel
-def select_best(scores: F32, ids: I64, rows: I32, n: int, r: int) -> None:
-    """Moves the best r of the first n to the front, the worst of them to position r - 1."""
-    low, high = 0, n - 1
-    while low < high:
-        split = _partition(scores, ids, rows, low, high)
-        if r - 1 <= split:
+def nth_smallest(keys: NDArray[Any], n: int, k: int) -> Scalar:
+    """The k-th smallest (from 0) of the first n keys, which it reorders.
+
+    Quickselect whose inner loop has no branch to mispredict; equal keys are split off, so ties cost no more.
+    """
+    low, high = 0, n
+    while True:
+        first, middle, last = keys[low], keys[(low + high) >> 1], keys[high - 1]
+        pivot = max(min(first, middle), min(max(first, middle), last))
+        split = low
+        for i in range(low, high):
+            key = keys[i]
+            keys[i] = keys[split]
+            keys[split] = key
+            split += key < pivot
+        if k < split:
             high = split
-        else:
-            low = split + 1
+            continue
+        above = split
+        for i in range(split, high):
+            key = keys[i]
+            keys[i] = keys[above]
+            keys[above] = key
+            above += key == pivot
+        if k < above:
+            return pivot
+        low = above
+
+
+@kernel
+def select_best(
+    scores: F32, ids: I64, rows: I32, n: int, r: int, score_space: F32, id_space: I64
+) -> tuple[Scalar, Scalar]:
+    """Moves the best r of the first n > r to the front, in any order; returns the score and id of the worst of them."""
+    for i in range(n):
+        score_space[i] = -scores[i]
+    bar = -nth_smallest(score_space, n, r - 1)
+    better = ties = 0
+    for i in range(n):
+        better += scores[i] > bar
+        id_space[ties] = ids[i]
+        ties += scores[i] == bar
+    bar_id = nth_smallest(id_space, ties, r - better - 1)
+    kept = 0
+    for i in range(n):
+        keep = (scores[i] > bar) | ((scores[i] == bar) & (ids[i] <= bar_id))
+        scores[kept], ids[kept], rows[kept] = scores[i], ids[i], rows[i]
+        kept += keep
+    return bar, bar_id
 
 
 @kernel
@@ -133,9 +178,9 @@ def push(buffers: Buffers, q: int, score: Scalar, key: int, row: int) -> Scalar:
     if n < scores.shape[0] or n <= buffers.r:
         return False
     r = buffers.r
-    select_best(scores, ids, rows, n, r)
+    bar = select_best(scores, ids, rows, n, r, buffers.score_space, buffers.id_space)
     buffers.filled[q] = r
-    buffers.bar_scores[q], buffers.bar_ids[q] = scores[r - 1], ids[r - 1]
+    buffers.bar_scores[q], buffers.bar_ids[q] = bar
     return True
 
 
@@ -146,7 +191,7 @@ def finish(buffers: Buffers) -> None:
         scores, ids, rows = buffers.scores[q], buffers.ids[q], buffers.rows[q]
         n = buffers.filled[q]
         if n > buffers.r:
-            select_best(scores, ids, rows, n, buffers.r)
+            select_best(scores, ids, rows, n, buffers.r, buffers.score_space, buffers.id_space)
             n = buffers.r
         sort_best(scores, ids, rows, n, buffers.stack)
         buffers.filled[q] = n

@@ -1,0 +1,257 @@
+"""Composition root: wires everything, and owns start, drain and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import platform
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+from prometheus_client import ProcessCollector
+
+from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2_grpc, mining_pb2, mining_pb2_grpc
+from negmine_server import VERSION, freeze, metrics
+from negmine_server.catalog import Catalog, Entry, Record
+from negmine_server.collection import Collection
+from negmine_server.committer import CommitOptions
+from negmine_server.engine.local import LocalEngine
+from negmine_server.intake import Intake
+from negmine_server.rpc.collections import CollectionService
+from negmine_server.rpc.index import IndexService
+from negmine_server.rpc.mining import MiningService
+from negmine_server.rpc.read_mine import MineLimits
+from negmine_server.rpc.serving import Bell
+from negmine_server.settings import Settings
+from negmine_server.shard import Shard, ShardOptions
+from negmine_server.storage.objects import LocalObjects
+from negmine_server.telemetry import CatalogMetrics
+from negmine_server.warm_up import warm_up
+
+LOG = logging.getLogger(__name__)
+BACKEND = "cpu"
+_SERVICES = tuple(
+    file.DESCRIPTOR.services_by_name[name].full_name
+    for file, name in (
+        (mining_pb2, "MiningService"),
+        (index_pb2, "IndexService"),
+        (collection_pb2, "CollectionService"),
+    )
+)
+_BUILD = metrics.info("negmine_build", "What is running.")
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+class App:
+    """One server: `await start()`, `await stopped()`, `await stop()`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        cores = os.cpu_count() or 1
+        threads = settings.threads or cores
+        self._scanners = ThreadPoolExecutor(threads, thread_name_prefix="scan")
+        self._miners = ThreadPoolExecutor(settings.mine_workers, thread_name_prefix="mine")
+        self._encoders = ThreadPoolExecutor(cores, thread_name_prefix="encode")
+        self._background = ThreadPoolExecutor(2, thread_name_prefix="background")
+        self._default_shards = settings.default_shards or 1 << (threads - 1).bit_length()
+        self._stop_asked = asyncio.Event()
+        self._lock: IO[str] | None = None
+        self.grpc_port = 0
+        self.metrics_port = 0
+
+    async def start(self) -> None:
+        """Binds, answers NOT_SERVING while kernels compile and logs replay, then serves.
+
+        Raises:
+            StartError: the data folder or an address cannot be had.
+            DataLoss: the catalog is corrupt.
+        """
+        settings = self._settings
+        self._lock = _lock(settings.data_dir)
+        loop = asyncio.get_running_loop()
+        self._bell = Bell(loop)
+        self._objects = LocalObjects(settings.data_dir)
+        self._catalog = Catalog(self._objects, self._open, collections_max=settings.collections_max)
+        self._health = health.aio.HealthServicer()
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._server = self._make_server()
+        await self._server.start()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop_asked.set)
+        self._serve_metrics()
+        await loop.run_in_executor(self._background, warm_up)
+        await loop.run_in_executor(self._background, self._catalog.open_all)
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        LOG.info("serving on port %d, metrics on port %d", self.grpc_port, self.metrics_port)
+        if settings.ports_file is not None:
+            ports = json.dumps({"grpc": self.grpc_port, "metrics": self.metrics_port})
+            scratch = settings.ports_file.with_suffix(".tmp")
+            scratch.write_text(ports)
+            scratch.replace(settings.ports_file)
+
+    async def stopped(self) -> None:
+        """Waits for SIGTERM or SIGINT."""
+        await self._stop_asked.wait()
+
+    async def stop(self) -> None:
+        """Drains: NOT_SERVING first, calls in flight finish within `drain_s`, queued batches become durable."""
+        LOG.info("draining, up to %g s", self._settings.drain_s)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.stop(self._settings.drain_s)
+        await asyncio.get_running_loop().run_in_executor(self._background, self._catalog.close)
+        self._metrics_server.shutdown()
+        for pool in (self._miners, self._scanners, self._encoders, self._background):
+            pool.shutdown()
+        LOG.info("stopped")
+
+    def _open(self, record: Record) -> Collection:
+        """A record's collection with its shards, loaded."""
+        settings, spec = self._settings, record.spec
+        options = ShardOptions(
+            bits=spec.bits,
+            dimension=spec.dimension,
+            metric=spec.metric,
+            store=spec.kept_store,
+            commit=CommitOptions(settings.log_window, settings.commit_bytes_max, settings.shard_queue_batches_max),
+            writers_max=settings.writers_max,
+            tombstone_age_s=settings.tombstone_age_s,
+            snapshot_log_bytes=settings.snapshot_log_bytes,
+        )
+        shards: list[Shard] = []
+        try:
+            for number in range(spec.shards):
+                prefix = f"{record.prefix}/{number:04d}"
+                shards.append(
+                    Shard(
+                        number,
+                        options,
+                        self._objects,
+                        prefix,
+                        on_applied=self._bell.ring,
+                        background=self._background,
+                    )
+                )
+        except Exception:
+            for shard in shards:
+                shard.close()
+            raise
+        engine = LocalEngine(shards, self._scanners)
+        return Collection(
+            record.name,
+            spec,
+            record.incarnation,
+            record.generation,
+            engine,
+            step_ahead_max=settings.step_ahead_max,
+        )
+
+    def _after_upsert(self, entry: Entry) -> None:
+        if entry.record.spec.estimating and freeze.due(entry):
+            self._background.submit(self._freeze, entry)
+
+    def _freeze(self, entry: Entry) -> None:
+        try:
+            freeze.freeze(entry, self._catalog, self._objects)
+        except Exception:
+            LOG.exception("collection %s: its encoder could not be frozen", entry.record.name)
+
+    def _make_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
+            options=(
+                ("grpc.max_receive_message_length", settings.message_bytes_max),
+                ("grpc.max_send_message_length", settings.message_bytes_max),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            )
+        )
+        limits = MineLimits(
+            settings.anchors_max, settings.k_max, settings.pool_max, settings.max_scanned, settings.positives_max
+        )
+        intake = Intake(self._miners, workers=settings.mine_workers, anchors_max=settings.queue_anchors_max)
+        wait_s = settings.watermark_wait_s
+        mining_pb2_grpc.add_MiningServiceServicer_to_server(
+            MiningService(self._catalog, intake, self._bell, limits, wait_s), server
+        )
+        index = IndexService(
+            self._catalog,
+            self._encoders,
+            self._bell,
+            self._after_upsert,
+            settings.batch_rows_max,
+            settings.upsert_window,
+            wait_s,
+        )
+        index_pb2_grpc.add_IndexServiceServicer_to_server(index, server)
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
+            CollectionService(
+                self._catalog,
+                self._background,
+                self._wire_limits(),
+                self._default_shards,
+                settings.recall_target,
+                BACKEND,
+            ),
+            server,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if settings.reflection:
+            reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        self.grpc_port = self._bind(server)
+        return server
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        settings = self._settings
+        try:
+            if settings.tls_certificate is not None and settings.tls_key is not None:
+                pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+                return int(server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair])))
+            return int(server.add_insecure_port(settings.listen))
+        except (RuntimeError, OSError) as error:
+            raise StartError(f"cannot listen on {settings.listen!r}: {error}") from error
+
+    def _serve_metrics(self) -> None:
+        host, _, port = self._settings.metrics_listen.rpartition(":")
+        _BUILD.info({"version": VERSION, "backend": BACKEND, "python": platform.python_version()})
+        metrics.REGISTRY.register(CatalogMetrics(self._catalog))
+        ProcessCollector(registry=metrics.REGISTRY)
+        try:
+            self._metrics_server, _ = start_http_server(int(port), host.strip("[]") or "0.0.0.0", metrics.REGISTRY)
+        except (OSError, ValueError) as error:
+            raise StartError(f"cannot listen on {self._settings.metrics_listen!r} for metrics: {error}") from error
+        self.metrics_port = int(self._metrics_server.server_port)
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", *_SERVICES):
+            await self._health.set(service, status)
+
+    def _wire_limits(self) -> collection_pb2.Limits:
+        settings = self._settings
+        names = [field.name for field in collection_pb2.Limits.DESCRIPTOR.fields]
+        return collection_pb2.Limits(**{name: getattr(settings, name) for name in names})
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Holds the data folder for this process; the lock goes with it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / "lock").open("w")
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartError(f"data folder {str(folder)!r} is held by another server") from None
+    except OSError as error:
+        raise StartError(f"data folder {str(folder)!r} cannot be used: {error}") from error
+    return held

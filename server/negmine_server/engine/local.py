@@ -1,0 +1,172 @@
+"""Runs a collection's shards in this process: searches fan out to threads, one task per shard and block of anchors.
+
+`Engine` is the seam behind which shards may live elsewhere; arguments and results are the frozen dataclasses of domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Query
+from negmine_server.engine.merge import merge
+from negmine_server.engine.routing import shard_of
+from negmine_server.errors import NegmineError
+from negmine_server.shard import Shard, ShardStats, SnapshotResult
+
+BLOCK_ANCHORS = 256  # anchors of one task: small enough to keep all threads busy to the end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """A batch on its way: per shard, which of its rows, and the future of what became of them."""
+
+    rows: I64  # places of the shard's rows in the whole batch
+    outcome: Future[Applied]
+
+
+class Engine(Protocol):
+    """Where the shards of one collection live."""
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Per shard, the log sequence up to which everything is visible."""
+
+    @property
+    def newest(self) -> int:
+        """The newest packed version over all shards."""
+
+    @property
+    def problem(self) -> NegmineError | None:
+        """Why a shard applies nothing any more; None while all do."""
+
+    def apply(self, batch: Batch) -> list[Sent]:
+        """Splits a batch by id and queues each part in its shard."""
+
+    def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
+        """The best r rows per anchor over all shards."""
+
+    def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
+        """Scores of (anchor, id) pairs, and whether each id is there."""
+
+    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
+        """Whether each id is there, and the columns of those that are."""
+
+    def snapshot(self) -> list[SnapshotResult]:
+        """Writes a snapshot of every shard."""
+
+    def stats(self) -> list[ShardStats]:
+        """Counts and sizes of every shard."""
+
+    def close(self) -> None:
+        """Finishes what is queued."""
+
+
+class LocalEngine:
+    """Shards on threads of this process."""
+
+    def __init__(self, shards: Sequence[Shard], threads: Executor) -> None:
+        self._shards = shards
+        self._threads = threads
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """See Engine."""
+        return tuple(shard.sequence for shard in self._shards)
+
+    @property
+    def newest(self) -> int:
+        """See Engine."""
+        return max(shard.newest for shard in self._shards)
+
+    @property
+    def problem(self) -> NegmineError | None:
+        """See Engine."""
+        return next((shard.problem for shard in self._shards if shard.problem is not None), None)
+
+    def apply(self, batch: Batch) -> list[Sent]:
+        """See Engine. A shard that cannot queue its part fails that part's future, not the others'."""
+        owners = shard_of(batch.ids, len(self._shards))
+        sent: list[Sent] = []
+        for number, shard in enumerate(self._shards):
+            rows = np.flatnonzero(owners == number)
+            if rows.size == 0:
+                continue
+            part = batch if rows.size == batch.rows else batch.take(rows)
+            try:
+                outcome = shard.apply(part)
+            except NegmineError as error:
+                outcome = Future()
+                outcome.set_exception(error)
+            sent.append(Sent(rows, outcome))
+        return sent
+
+    def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
+        """See Engine."""
+        blocks = [slice(start, start + BLOCK_ANCHORS) for start in range(0, query.rows, BLOCK_ANCHORS)]
+        tasks = [
+            [self._threads.submit(shard.search, query.take(block), r, rescore=rescore) for shard in self._shards]
+            for block in blocks
+        ]
+        merged = [merge([task.result() for task in block], r) for block in tasks]
+        return merged[0] if len(merged) == 1 else _stack(merged)
+
+    def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
+        """See Engine."""
+        scores = np.full(len(ids), np.nan, np.float32)
+        found = np.zeros(len(ids), np.bool_)
+        owners = shard_of(ids, len(self._shards))
+        for number, shard in enumerate(self._shards):
+            rows = np.flatnonzero(owners == number)
+            if rows.size:
+                scores[rows], found[rows] = shard.score(query, anchors[rows], ids[rows], rescore=rescore)
+        return scores, found
+
+    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
+        """See Engine."""
+        found = np.zeros(len(ids), np.bool_)
+        parts: list[tuple[I64, dict[str, NDArray[Any]]]] = []
+        owners = shard_of(ids, len(self._shards))
+        for number, shard in enumerate(self._shards):
+            rows = np.flatnonzero(owners == number)
+            if rows.size:
+                found[rows], columns = shard.fetch(ids[rows])
+                parts.append((rows[found[rows]], columns))
+        order = np.argsort(np.concatenate([rows for rows, _ in parts])) if parts else np.empty(0, np.int64)
+        names = parts[0][1] if parts else {}
+        return found, {name: np.concatenate([columns[name] for _, columns in parts])[order] for name in names}
+
+    def snapshot(self) -> list[SnapshotResult]:
+        """See Engine."""
+        return [shard.snapshot() for shard in self._shards]
+
+    def stats(self) -> list[ShardStats]:
+        """See Engine."""
+        return [shard.stats() for shard in self._shards]
+
+    def close(self) -> None:
+        """See Engine."""
+        for shard in self._shards:
+            shard.close()
+
+
+def _stack(blocks: list[Candidates]) -> Candidates:
+    width = max(block.ids.shape[1] for block in blocks)
+    assert all(block.ids.shape[1] == width for block in blocks), "blocks of one search are as wide as each other"
+    exact = [block.rescored for block in blocks if block.rescored is not None]
+    return Candidates(
+        ids=np.concatenate([block.ids for block in blocks]),
+        scores=np.concatenate([block.scores for block in blocks]),
+        rescored=np.concatenate(exact) if exact else None,
+        versions=np.concatenate([block.versions for block in blocks]),
+        counts=np.concatenate([block.counts for block in blocks]),
+        above=np.concatenate([block.above for block in blocks]),
+        scanned=blocks[0].scanned,
+        scan_s=sum(block.scan_s for block in blocks),
+        rescore_s=sum(block.rescore_s for block in blocks),
+    )

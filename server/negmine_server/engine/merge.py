@@ -1,0 +1,75 @@
+"""Joins the shards' sorted candidates into one sorted list per anchor."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from negmine_server.domain import NO_ID, Candidates
+
+
+def merge(parts: list[Candidates], r: int) -> Candidates:
+    """The best r of several shards' candidates, by (score descending, id ascending), as one scan of all would give.
+
+    Times are those of the slowest part, scanned rows and rows above the cursor are summed.
+    """
+    scan_s = max(part.scan_s for part in parts)
+    rescore_s = max(part.rescore_s for part in parts)
+    scanned = sum(part.scanned for part in parts)
+    above = np.sum([part.above for part in parts], axis=0, dtype=np.int64)
+    ids = np.stack([part.ids for part in parts])
+    scores = np.stack([part.scores for part in parts])
+    counts = np.stack([part.counts for part in parts])
+    taken, merged = _order(scores, ids, counts, r)
+    columns = np.arange(taken.shape[1])[None, :] >= merged[:, None]
+    shard, position = taken // ids.shape[2], taken % ids.shape[2]
+    rows = np.arange(ids.shape[1])[:, None]
+
+    def pick(arrays: NDArray[np.generic], fill: float) -> NDArray[np.generic]:
+        picked = arrays[shard, rows, position]
+        picked[columns] = fill
+        return picked
+
+    rescored = None
+    if parts[0].rescored is not None:
+        rescored = pick(np.stack([part.rescored for part in parts if part.rescored is not None]), -np.inf)
+    return Candidates(
+        ids=pick(ids, NO_ID),
+        scores=pick(scores, -np.inf),
+        rescored=rescored,
+        versions=pick(np.stack([part.versions for part in parts]), 0),
+        counts=merged,
+        above=above,
+        scanned=scanned,
+        scan_s=scan_s,
+        rescore_s=rescore_s,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _order(scores, ids, counts, r):  # type: ignore[no-untyped-def]
+    """Where each merged candidate stands, shard * R + position [B, r], and how many there are [B]."""
+    shards, anchors, width = ids.shape
+    taken = np.zeros((anchors, min(r, shards * width)), np.int64)
+    merged = np.zeros(anchors, np.int32)
+    heads = np.zeros(shards, np.int64)
+    for anchor in range(anchors):
+        heads[:] = 0
+        for place in range(taken.shape[1]):
+            best = -1
+            for shard in range(shards):
+                head = heads[shard]
+                if head >= counts[shard, anchor]:
+                    continue
+                if best >= 0:
+                    score, top = scores[shard, anchor, head], scores[best, anchor, heads[best]]
+                    if score < top or (score == top and ids[shard, anchor, head] > ids[best, anchor, heads[best]]):
+                        continue
+                best = shard
+            if best < 0:
+                break
+            taken[anchor, place] = best * width + heads[best]
+            heads[best] += 1
+            merged[anchor] += 1
+    return taken, merged

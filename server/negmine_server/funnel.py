@@ -1,0 +1,255 @@
+"""The funnel of one Mine: encode → positives' scores → scan rounds → filters → picker.
+
+A margin against the positive becomes a score ceiling inside the scan, so that a strict one does not starve an anchor.
+Where the scan's score is an estimate that stored vectors correct, the ceiling in the scan is set SLACK standard errors
+higher and the filters decide by the exact score. Anchors left with fewer than the policy wants go on with another
+round, below the last candidate they saw, until filled, exhausted or out of budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from negmine.encoder import Encoder
+from negmine_server import metrics
+from negmine_server.domain import F32, I64, NO_ID, U64, Bool, Candidates, DropReason, Filled, Query, Scoring
+from negmine_server.encode import Anchors, encode, standard_errors
+from negmine_server.engine.local import Engine
+from negmine_server.select.filters import Exclusions, Survivors
+from negmine_server.select.policy import Policy, Pool, taken
+from negmine_server.select.protection import Protection
+
+SLACK = 3.0  # standard errors between a ceiling on exact scores and the one on estimates: 0.1 % of what it cuts may pass
+POOL_MIN = 64
+RESCORE_FACTOR = 8  # candidates rescored per wanted negative: recall 0.95 and more at 256 bits (DESIGN "Quality")
+
+_DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
+_STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
+_ROUNDS = metrics.histogram("negmine_scan_rounds", "Scan rounds of one Mine.", buckets=(1, 2, 3, 4, 6, 8, 12, 16))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MineOptions:
+    """What may be returned for B anchors; every array is there, filled with its "none"."""
+
+    k: int
+    own_ids: I64  # [B], NO_ID = none
+    positive_offsets: I64  # [B + 1]
+    positive_ids: I64
+    groups: I64  # [B] to exclude, NO_GROUP = none
+    positive_scores: F32  # [B], NaN = computed here
+    require_tags: U64  # [B]
+    forbid_tags: U64  # [B]
+    min_step: int  # lowest model step
+    protection: Protection
+    policy: Policy
+    scoring: Scoring
+    rescore: bool
+    pool: int  # candidates of the first round, 0 = chosen here
+    pool_max: int
+    max_scanned: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picked:
+    """What the funnel leaves: negatives without the collection's state around them."""
+
+    ids: I64  # [B, k], NO_ID beyond counts
+    scores: F32  # [B, k], NaN beyond counts
+    versions: I64  # [B, k]
+    filled: tuple[Filled, ...]
+    positive_scores: F32  # [B], NaN = none
+    missing_positives: tuple[tuple[int, int], ...]
+    drops: dict[DropReason, int]
+    scanned: int
+    lengths: F32  # [B] the anchors', 1 for cosine
+
+
+def mine(anchors: Anchors, options: MineOptions, encoder: Encoder, engine: Engine, stages: metrics.Stages) -> Picked:
+    """Mines B anchors; see the module."""
+    return _Mine(anchors, options, encoder, engine, stages).run()
+
+
+class _Mine:
+    """One request on its way through the funnel."""
+
+    def __init__(
+        self, anchors: Anchors, options: MineOptions, encoder: Encoder, engine: Engine, stages: metrics.Stages
+    ) -> None:
+        self._options = options
+        self._encoder = encoder
+        self._engine = engine
+        self._stages = stages
+        with stages.time("encode"):
+            self._encoded = encode(anchors, encoder, options.scoring)
+        self._query = replace(
+            self._encoded.query,
+            exclude_groups=options.groups,
+            require_tags=options.require_tags,
+            forbid_tags=options.forbid_tags,
+            min_steps=np.full(anchors.rows, options.min_step, np.int64),
+        )
+        self._exact = options.rescore or options.scoring is Scoring.FLOAT
+        self._survivors = Survivors(anchors.rows, options.policy.wanted(options.k))
+        self._filled = np.full(anchors.rows, Filled.FULL, object)
+        self._cut: dict[DropReason, int] = {}  # dropped inside the scan
+        self._scanned = 0
+
+    def run(self) -> Picked:
+        """Encode (done), score positives, scan in rounds, pick."""
+        options = self._options
+        with self._stages.time("positives"):
+            positive_scores, missing = self._score_positives()
+        doomed = np.isnan(positive_scores) & options.protection.needs_positive
+        self._filled[doomed] = Filled.NO_POSITIVE_SCORE
+        margins = options.protection.margin_ceilings(np.where(doomed, np.float32(np.inf), positive_scores))
+        self._limit_scan(margins)
+        exclusions = Exclusions(
+            options.own_ids,
+            options.positive_offsets,
+            options.positive_ids,
+            margins,
+            options.protection.max_ceiling,
+            options.protection.floor,
+        )
+        self._scan(np.flatnonzero(~doomed), exclusions)
+        with self._stages.time("select"):
+            return self._pick(positive_scores, missing)
+
+    def _score_positives(self) -> tuple[F32, tuple[tuple[int, int], ...]]:
+        """s+ [B] (given, or the lowest of the positives that are here; NaN = none), and the positives that are not."""
+        options = self._options
+        rows = self._query.rows
+        anchors = np.repeat(np.arange(rows), np.diff(options.positive_offsets))
+        scores, found = self._engine.score(self._query, anchors, options.positive_ids, rescore=options.rescore)
+        scores = scores + (0 if self._exact else self._encoded.offsets[anchors])
+        lowest = np.full(rows, np.inf, np.float32)
+        np.minimum.at(lowest, anchors[found], scores[found])
+        lowest[np.isinf(lowest)] = np.nan
+        lowest = np.where(np.isnan(options.positive_scores), lowest, options.positive_scores)
+        missing = np.flatnonzero(~found)
+        return lowest, tuple(zip(anchors[missing].tolist(), options.positive_ids[missing].tolist(), strict=True))
+
+    def _limit_scan(self, margins: F32) -> None:
+        """Sets the scan's score window from the margins and max_score and min_score."""
+        options, query = self._options, self._query
+        ceilings = np.minimum(margins, options.protection.max_ceiling)
+        if not self._exact:
+            offsets = self._encoded.offsets
+            # One float32 step of room for the offset's rounding; the filters have the last word.
+            shifted = np.where(offsets == 0, ceilings, np.nextafter(ceilings - offsets, np.float32(np.inf)))
+            floors = np.full(query.rows, options.protection.floor) - offsets
+            floors = np.where(offsets == 0, floors, np.nextafter(floors, np.float32(-np.inf)))
+            self._query = replace(query, after_scores=shifted, floors=floors.astype(np.float32))
+        elif options.scoring is Scoring.FLOAT:
+            floors = np.full(query.rows, options.protection.floor, np.float32)
+            self._query = replace(query, after_scores=ceilings, floors=floors)
+        elif self._encoder.cosine:
+            # Rescored: cut where even SLACK standard errors would not bring a candidate under the ceiling.
+            bounded = np.isfinite(ceilings)
+            likely = np.clip(np.where(bounded, ceilings, 0), -1, 1)
+            slack = SLACK * self._standard_errors(likely, np.ones_like(likely)) - self._encoded.offsets
+            self._query = replace(query, after_scores=np.where(bounded, ceilings + slack, np.inf).astype(np.float32))
+
+    def _scan(self, anchors: I64, exclusions: Exclusions) -> None:
+        """Scan rounds over the anchors that still want more."""
+        options, survivors = self._options, self._survivors
+        wanted = survivors.ids.shape[1]
+        most = int(np.diff(options.positive_offsets).max(initial=0)) + 1  # the anchor's own item and its positives
+        first = options.pool or max(POOL_MIN, (RESCORE_FACTOR if options.rescore else 1) * wanted + most)
+        pool = min(first, options.pool_max, options.max_scanned)
+        looked = rounds = 0
+        while anchors.size:
+            found = self._engine.search(self._query.take(anchors), pool, rescore=options.rescore)
+            rounds += 1
+            looked += pool
+            self._stages.add("scan", found.scan_s)
+            if options.rescore:
+                self._stages.add("rescore", found.rescore_s)
+            if rounds == 1:
+                self._scanned = found.scanned
+                self._count_cut(found, anchors, exclusions)
+            with self._stages.time("filter"):
+                scores = found.rescored if found.rescored is not None else found.scores
+                if not self._exact:
+                    scores = scores + self._encoded.offsets[anchors, None]
+                survivors.absorb(found, scores, anchors, exclusions)
+            short = survivors.counts[anchors] < wanted
+            ended = found.counts < pool
+            # What a policy wants may be more than k: only an anchor with fewer than k is starved.
+            self._filled[anchors[short & ended]] = Filled.EXHAUSTED
+            going = short & ~ended
+            if looked >= options.max_scanned:
+                self._filled[anchors[going]] = Filled.BUDGET
+                break
+            self._go_on_below(found, anchors, going)
+            anchors = anchors[going]
+            pool = min(pool * 2, options.pool_max, options.max_scanned - looked)
+        _ROUNDS.observe(rounds)
+
+    def _go_on_below(self, found: Candidates, anchors: I64, going: Bool) -> None:
+        """Moves the cursor of the anchors that go on to the last candidate they saw."""
+        after_scores, after_ids = self._query.after_scores.copy(), self._query.after_ids.copy()
+        after_scores[anchors[going]] = found.scores[going, -1]
+        after_ids[anchors[going]] = found.ids[going, -1]
+        self._query = replace(self._query, after_scores=after_scores, after_ids=after_ids)
+
+    def _count_cut(self, found: Candidates, anchors: I64, exclusions: Exclusions) -> None:
+        """Counts what the ceiling kept out of the scan: the anchors' own items and positives apart."""
+        if not found.above.any():
+            return
+        options = self._options
+        offsets = options.positive_offsets
+        with_own = np.flatnonzero(options.own_ids != NO_ID)
+        owners = np.concatenate([with_own, np.repeat(np.arange(self._query.rows), np.diff(offsets))])
+        ids = np.concatenate([options.own_ids[with_own], options.positive_ids])
+        scores, here = self._engine.score(self._query, owners, ids, rescore=False)
+        above = here & (scores > self._query.after_scores[owners])
+        by_anchor = np.zeros(self._query.rows, np.int64)
+        by_anchor[anchors] = found.above
+        by_anchor = np.maximum(by_anchor - np.bincount(owners[above], minlength=self._query.rows), 0)
+        by_margin = exclusions.margin_ceilings <= exclusions.max_ceiling
+        self._cut = {
+            DropReason.OWN_ID: int(above[: with_own.size].sum()),
+            DropReason.POSITIVE: int(above[with_own.size :].sum()),
+            DropReason.MARGIN: int(by_anchor[by_margin].sum()),
+            DropReason.MAX_SCORE: int(by_anchor[~by_margin].sum()),
+        }
+
+    def _pick(self, positive_scores: F32, missing: tuple[tuple[int, int], ...]) -> Picked:
+        options, survivors = self._options, self._survivors
+        pool = Pool(survivors.ids, survivors.scores, survivors.counts, positive_scores, self._encoded.keys)
+        picks = options.policy.pick(pool, options.k, options.seed)
+        full = (picks >= 0).sum(axis=1) >= options.k
+        self._filled[full] = Filled.FULL
+        drops = self._drops(options.policy.passed_over(pool))
+        for reason, count in drops.items():
+            _DROPS.labels(reason.value).inc(count)
+        for reason in (Filled.EXHAUSTED, Filled.BUDGET, Filled.NO_POSITIVE_SCORE):
+            _STARVED.labels(reason.value).inc(int((self._filled == reason).sum()))
+        scores = taken(survivors.scores, picks, np.nan)
+        return Picked(
+            ids=taken(survivors.ids, picks, NO_ID),
+            scores=scores,
+            versions=taken(survivors.versions, picks, 0),
+            filled=tuple(self._filled),
+            positive_scores=positive_scores,
+            missing_positives=missing,
+            drops=drops,
+            scanned=self._scanned,
+            lengths=self._query.scales if self._query.vectors is None else np.linalg.norm(self._query.vectors, axis=1),
+        )
+
+    def _drops(self, passed_over: int) -> dict[DropReason, int]:
+        drops = {reason: self._survivors.drops.get(reason, 0) + self._cut.get(reason, 0) for reason in DropReason}
+        drops[DropReason.WINDOW] = passed_over
+        return {reason: count for reason, count in drops.items() if count}
+
+    def _standard_errors(self, scores: F32, lengths: F32) -> F32:
+        return standard_errors(
+            self._options.scoring, scores, lengths, self._encoder.bits, self._encoder.dimension
+        )
+

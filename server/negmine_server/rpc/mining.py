@@ -1,0 +1,112 @@
+"""MiningService: `rpc.mining → intake → collection.mine → engine.search → … → reply`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from negmine.v1 import mining_pb2 as pb
+from negmine.v1 import mining_pb2_grpc
+from negmine_server.catalog import Catalog
+from negmine_server.collection import Collection
+from negmine_server.errors import InvalidInput
+from negmine_server.intake import Intake
+from negmine_server.metrics import Stages
+from negmine_server.rpc.errors import code_of, known
+from negmine_server.rpc.read_mine import MineLimits, read_mine
+from negmine_server.rpc.serving import Bell, Context, deadline_of, reached, streaming, unary
+from negmine_server.rpc.states import read_watermark
+from negmine_server.rpc.write_mine import write_mine
+
+STREAM_WINDOW = 8  # requests of one stream worked on or waiting at once
+
+
+@dataclass(frozen=True, slots=True)
+class MiningService(mining_pb2_grpc.MiningServiceServicer):
+    """Serves Mine and MineStream from one catalog."""
+
+    catalog: Catalog
+    intake: Intake
+    bell: Bell
+    limits: MineLimits
+    watermark_wait_s: float
+
+    @unary
+    async def Mine(self, request: pb.MineRequest, context: Context) -> pb.MineResponse:
+        """See mining.proto."""
+        return await self._mine(request, deadline_of(context))
+
+    @streaming
+    async def MineStream(
+        self, requests: AsyncIterator[pb.MineStreamRequest], context: Context
+    ) -> AsyncIterator[pb.MineStreamResponse]:
+        """See mining.proto."""
+        deadline = deadline_of(context)
+        working: set[asyncio.Task[pb.MineStreamResponse]] = set()
+        more = True
+        incoming: asyncio.Task[pb.MineStreamRequest] | None = None
+        try:
+            while more or working:
+                if more and incoming is None and len(working) < STREAM_WINDOW:
+                    incoming = asyncio.ensure_future(anext(requests))
+                waited = {*working, incoming} if incoming is not None else set(working)
+                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if incoming in done:
+                    arrived, incoming = incoming, None
+                    try:
+                        item = arrived.result()
+                        working.add(asyncio.ensure_future(self._mine_one(item, deadline)))
+                    except StopAsyncIteration:
+                        more = False
+                for task in done & working:
+                    working.remove(task)
+                    yield task.result()
+        finally:
+            for task in (*working, *([incoming] if incoming is not None else [])):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    async def _mine_one(self, item: pb.MineStreamRequest, deadline: float | None) -> pb.MineStreamResponse:
+        """One batch of a stream: its error is its answer."""
+        try:
+            return pb.MineStreamResponse(number=item.number, response=await self._mine(item.request, deadline))
+        except Exception as raised:
+            error = known(raised)
+            wire = pb.MineError(
+                code=code_of(error).value[0],
+                reason=error.reason,
+                message=error.message,
+                retry_after_ms=error.retry_after_ms,
+            )
+            return pb.MineStreamResponse(number=item.number, error=wire)
+
+    async def _mine(self, request: pb.MineRequest, deadline: float | None) -> pb.MineResponse:
+        collection = self.catalog.serving(request.collection)
+        if request.priority not in pb.Priority.values():
+            raise InvalidInput(f"priority is {request.priority}; this version knows no such priority", field="priority")
+        stages = Stages()
+        if request.HasField("min_watermark"):
+            with stages.time("watermark"):
+                wanted = read_watermark(request.min_watermark)
+                await reached(collection, wanted, self.bell, deadline, self.watermark_wait_s)
+        tensor = request.embeddings if request.WhichOneof("anchors") == "embeddings" else request.codes.codes
+        anchors = max(tensor.shape[0], 0) if tensor.shape else 0
+        arrived = time.perf_counter()
+
+        def work() -> pb.MineResponse:
+            stages.add("queue", time.perf_counter() - arrived)
+            return self._work(request, collection, stages)
+
+        return await self.intake.run(
+            anchors, work, deadline=deadline, priority=int(request.priority == pb.PRIORITY_BULK)
+        )
+
+    def _work(self, request: pb.MineRequest, collection: Collection, stages: Stages) -> pb.MineResponse:
+        """On a mining thread."""
+        call = read_mine(request, collection, self.limits)
+        negatives = collection.mine(call.anchors, call.options, with_vectors=call.with_vectors, stages=stages)
+        return write_mine(negatives, call, collection.name)

@@ -1,0 +1,250 @@
+"""A Mine request → anchors and options; everything that can be wrong with one is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from negmine.v1 import mining_pb2 as pb
+from negmine.v1 import policy_pb2, types_pb2
+from negmine_server.collection import Collection
+from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Metric, Scoring, VectorStore
+from negmine_server.encode import Anchors
+from negmine_server.errors import InvalidInput, TooLarge, Unimplemented
+from negmine_server.funnel import MineOptions
+from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids
+from negmine_server.select.policy import Policy
+from negmine_server.select.protection import Protection
+from negmine_server.select.top import Top
+from negmine_server.select.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class MineLimits:
+    """Bounds of a Mine."""
+
+    anchors_max: int
+    k_max: int
+    pool_max: int
+    max_scanned: int
+    positives_max: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MineCall:
+    """A Mine request, read."""
+
+    anchors: Anchors
+    options: MineOptions
+    with_vectors: bool
+    with_versions: bool
+
+
+def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimits) -> MineCall:
+    """Reads a request against the collection it names.
+
+    Raises:
+        InvalidInput, TooLarge: naming field, value and index.
+        FingerprintMismatch: anchors coded by another encoder.
+        Unimplemented: a field or policy that this version does not serve.
+    """
+    if request.fill not in (pb.FILL_UNSPECIFIED, pb.FILL_NOTHING):
+        raise Unimplemented(f"fill is {request.fill}; this version serves FILL_NOTHING (1) alone", field="fill")
+    if request.return_weights:
+        raise Unimplemented("no policy of this version defines weights", field="return_weights")
+    _check_range("k", request.k, 1, limits.k_max)
+    anchors = _read_anchors(request, collection, limits)
+    rows = anchors.rows
+    scoring = _scoring(request, collection)
+    store = collection.spec.kept_store
+    rescore = request.rescore if request.HasField("rescore") else store is not VectorStore.NONE
+    rescore = rescore and anchors.embeddings is not None and scoring is not Scoring.FLOAT
+    if (rescore or request.return_embeddings) and store is VectorStore.NONE:
+        field = "rescore" if rescore else "return_embeddings"
+        raise InvalidInput(f"{field} needs stored vectors; {collection.name!r} keeps none", field=field)
+    _check_accuracy(request)
+    protection = _protection(request)
+    offsets, positives = _positives(request, rows, limits)
+    options = MineOptions(
+        k=request.k,
+        own_ids=_per_anchor(request, "own_ids", rows, NO_ID),
+        positive_offsets=offsets,
+        positive_ids=positives,
+        groups=_groups(request, rows),
+        positive_scores=_positive_scores(request, rows),
+        require_tags=_tags(request, "require_tags", rows),
+        forbid_tags=_tags(request, "forbid_tags", rows),
+        min_step=_min_step(request, collection),
+        protection=protection,
+        policy=_policy(request, limits),
+        scoring=scoring,
+        rescore=rescore,
+        pool=_bounded("pool", request.pool, limits.pool_max),
+        pool_max=limits.pool_max,
+        max_scanned=_bounded("max_scanned", request.max_scanned, limits.max_scanned) or limits.max_scanned,
+        seed=request.seed,
+    )
+    return MineCall(anchors, options, request.return_embeddings, request.return_versions)
+
+
+def _read_anchors(request: pb.MineRequest, collection: Collection, limits: MineLimits) -> Anchors:
+    kind = request.WhichOneof("anchors")
+    if kind is None:
+        raise InvalidInput("no anchors; expected embeddings or codes", field="anchors")
+    tensor = request.embeddings if kind == "embeddings" else request.codes.codes
+    rows = tensor.shape[0] if tensor.shape else 0
+    if rows > limits.anchors_max:
+        raise TooLarge(f"{rows} anchors; this server takes up to {limits.anchors_max} in one Mine", field=kind)
+    if kind == "embeddings":
+        return Anchors(read_embeddings(tensor, "embeddings", collection.spec.dimension), None, None)
+    collection.check_fingerprint(request.codes.fingerprint)
+    codes = read(tensor, "codes.codes", (types_pb2.DATA_TYPE_UINT64,), (None, collection.encoder.words))
+    norms = None
+    if request.codes.HasField("norms") and collection.spec.metric is Metric.INNER_PRODUCT:
+        norms = read_floats(request.codes.norms, "codes.norms", (len(codes),), allow_nan=False)
+    return Anchors(None, codes, norms)
+
+
+def _scoring(request: pb.MineRequest, collection: Collection) -> Scoring:
+    coded = request.WhichOneof("anchors") == "codes"
+    if request.scoring not in types_pb2.Scoring.values():
+        raise InvalidInput(f"scoring is {request.scoring}; this version knows no such scoring", field="scoring")
+    scoring = {
+        types_pb2.SCORING_UNSPECIFIED: Scoring.SYMMETRIC if coded else Scoring.ASYMMETRIC,
+        types_pb2.SCORING_SYMMETRIC: Scoring.SYMMETRIC,
+        types_pb2.SCORING_ASYMMETRIC: Scoring.ASYMMETRIC,
+        types_pb2.SCORING_FLOAT: Scoring.FLOAT,
+    }[request.scoring]
+    if coded and scoring is not Scoring.SYMMETRIC:
+        raise InvalidInput(f"codes are scored symmetrically; received scoring {scoring.value}", field="scoring")
+    if collection.spec.estimating:
+        return Scoring.FLOAT  # there are no final codes yet: every row is scored exactly
+    if scoring is Scoring.FLOAT and collection.spec.kept_store is VectorStore.NONE:
+        raise InvalidInput(f"scoring float needs stored vectors; {collection.name!r} keeps none", field="scoring")
+    return scoring
+
+
+def _check_accuracy(request: pb.MineRequest) -> None:
+    """Every scan of this version is exact, which meets any recall target."""
+    if request.WhichOneof("accuracy") == "recall_target" and not 0 < request.recall_target <= 1:
+        raise InvalidInput(
+            f"recall_target is {request.recall_target}; expected a value in (0, 1]", field="recall_target"
+        )
+
+
+def _protection(request: pb.MineRequest) -> Protection:
+    given = request.protection
+    values: dict[str, float | None] = {
+        item.name: getattr(given, item.name) if given.HasField(item.name) else None for item in given.DESCRIPTOR.fields
+    }
+    protection = Protection(**values)
+    protection.check()
+    return protection
+
+
+_POLICIES: dict[str, Callable[[Any], Policy]] = {
+    "top": lambda _: Top(),
+    "window": lambda window: _window(window),
+}
+POLICIES = tuple(_POLICIES)
+
+
+def _window(window: policy_pb2.Window) -> Window:
+    if window.sampling not in policy_pb2.Window.Sampling.values():
+        raise InvalidInput(f"policy.window.sampling is {window.sampling}", field="policy.window.sampling")
+    return Window(window.range_min, window.range_max, window.sampling == policy_pb2.Window.SAMPLING_RANDOM)
+
+
+def _policy(request: pb.MineRequest, limits: MineLimits) -> Policy:
+    name = request.policy.WhichOneof("policy") or "top"
+    if name not in _POLICIES:
+        raise Unimplemented(f"policy {name!r} is not served by this version, which has {', '.join(POLICIES)}", field="policy")
+    policy = _POLICIES[name](getattr(request.policy, name))
+    if isinstance(policy, Window):
+        width = policy.range_max - policy.range_min
+        if width < request.k:
+            raise InvalidInput(
+                f"k is {request.k} and policy.window holds {width} ranks; expected at least k", field="policy.window"
+            )
+        if policy.range_max > limits.pool_max:
+            raise TooLarge(
+                f"policy.window.range_max is {policy.range_max}; this server scans up to {limits.pool_max} candidates",
+                field="policy.window.range_max",
+            )
+    return policy
+
+
+def _per_anchor(request: pb.MineRequest, field: str, rows: int, none: int) -> I64:
+    if not request.HasField(field):
+        return np.full(rows, none, np.int64)
+    return read_ids(getattr(request, field), field, rows, lowest=none)
+
+
+def _groups(request: pb.MineRequest, rows: int) -> I64:
+    groups = _per_anchor(request, "groups", rows, NO_GROUP)
+    wanted = request.exclude_same_group if request.HasField("exclude_same_group") else True
+    return groups if wanted else np.full(rows, NO_GROUP, np.int64)
+
+
+def _tags(request: pb.MineRequest, field: str, rows: int) -> U64:
+    if not request.HasField(field):
+        return np.zeros(rows, np.uint64)
+    tags = read(getattr(request, field), field, (types_pb2.DATA_TYPE_UINT64,), (None,))
+    if len(tags) not in (1, rows):
+        raise InvalidInput(f"{field} has {len(tags)} values; expected 1 or {rows}", field=field, reason="WRONG_SHAPE")
+    return np.ascontiguousarray(np.broadcast_to(tags, rows))
+
+
+def _positive_scores(request: pb.MineRequest, rows: int) -> F32:
+    if not request.HasField("positive_scores"):
+        return np.full(rows, np.nan, np.float32)
+    return read_floats(request.positive_scores, "positive_scores", (rows,), allow_nan=True)
+
+
+def _positives(request: pb.MineRequest, rows: int, limits: MineLimits) -> tuple[I64, I64]:
+    """Offsets [B + 1] and ids, sorted within each anchor."""
+    if not request.HasField("positives"):
+        return np.zeros(rows + 1, np.int64), np.empty(0, np.int64)
+    ids = read_ids(request.positives.values, "positives.values", None)
+    offsets = read(request.positives.offsets, "positives.offsets", (types_pb2.DATA_TYPE_INT64,), (rows + 1,))
+    counts = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(ids) or (counts < 0).any():
+        wrong = int(np.flatnonzero(counts < 0)[0]) + 1 if (counts < 0).any() else (0 if offsets[0] else rows)
+        raise InvalidInput(
+            f"positives.offsets[{wrong}] is {offsets[wrong]}; expected offsets that rise from 0 to {len(ids)}, the "
+            "number of values",
+            field="positives.offsets",
+            reason="BAD_OFFSETS",
+        )
+    if counts.max(initial=0) > limits.positives_max:
+        raise TooLarge(
+            f"anchor {int(counts.argmax())} has {counts.max()} positives; this server takes up to {limits.positives_max}",
+            field="positives",
+        )
+    order = np.lexsort((ids, np.repeat(np.arange(rows), counts)))
+    return np.ascontiguousarray(offsets), ids[order]
+
+
+def _min_step(request: pb.MineRequest, collection: Collection) -> int:
+    kind = request.WhichOneof("freshness")
+    if kind == "min_step":
+        return min(request.min_step, STEP_MAX)
+    if kind == "max_staleness_steps":
+        return max(0, collection.newest.step - request.max_staleness_steps)
+    return 0
+
+
+def _bounded(field: str, value: int, most: int) -> int:
+    if value > most:
+        raise TooLarge(f"{field} is {value}; this server takes up to {most}", field=field)
+    return value
+
+
+def _check_range(field: str, value: int, low: int, high: int) -> None:
+    if value < low:
+        raise InvalidInput(f"{field} is {value}; expected {low} to {high}", field=field)
+    if value > high:
+        raise TooLarge(f"{field} is {value}; this server takes up to {high}", field=field)

@@ -1,0 +1,138 @@
+"""What every RPC shares: its latency and outcome as metrics, errors as status, deadlines, and waiting for watermarks."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from negmine_server import metrics
+from negmine_server.collection import Collection
+from negmine_server.domain import Watermark
+from negmine_server.errors import DeadlinePassed
+from negmine_server.rpc.errors import abort, code_of
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+Context = grpc.aio.ServicerContext
+
+_LATENCY = metrics.histogram("negmine_rpc_seconds", "Time of an RPC; of a stream, until it ended.", "method", "code")
+_OPEN = metrics.gauge("negmine_open_rpcs", "RPCs being served.", "method")
+
+
+def unary(
+    method: Callable[[Any, Request, Context], Awaitable[Reply]],
+) -> Callable[[Any, Request, Context], Awaitable[Reply]]:
+    """A unary handler that observes and ends with the right status."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def handler(self: Any, request: Request, context: Context) -> Reply:
+        with _Observed(name) as observed:
+            try:
+                return await method(self, request, context)
+            except Exception as error:
+                observed.code = code_of(error)
+                await abort(context, error)
+                raise
+
+    return handler
+
+
+def streaming(
+    method: Callable[[Any, AsyncIterator[Request], Context], AsyncIterator[Reply]],
+) -> Callable[[Any, AsyncIterator[Request], Context], AsyncIterator[Reply]]:
+    """A bidirectional handler that observes and ends with the right status."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def handler(self: Any, requests: AsyncIterator[Request], context: Context) -> AsyncIterator[Reply]:
+        with _Observed(name) as observed:
+            try:
+                async for reply in method(self, requests, context):
+                    yield reply
+            except Exception as error:
+                observed.code = code_of(error)
+                await abort(context, error)
+
+    return handler
+
+
+class _Observed:
+    """Times one RPC. Left by cancellation, its code is CANCELLED."""
+
+    def __init__(self, method: str) -> None:
+        self.code = grpc.StatusCode.OK
+        self._method = method
+
+    def __enter__(self) -> _Observed:
+        self._begin = time.perf_counter()
+        _OPEN.labels(self._method).inc()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _OPEN.labels(self._method).dec()
+        if kind is not None and issubclass(kind, asyncio.CancelledError | GeneratorExit):
+            self.code = grpc.StatusCode.CANCELLED
+        _LATENCY.labels(self._method, self.code.name).observe(time.perf_counter() - self._begin)
+
+
+def deadline_of(context: Context) -> float | None:
+    """The call's deadline in seconds of time.monotonic(); None = it has none."""
+    remaining = context.time_remaining()
+    return None if remaining is None else time.monotonic() + remaining
+
+
+class Bell:
+    """Lets coroutines wait for what threads do: `ring` may be called from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._next: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wakes all who wait."""
+        if self._next is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def next(self) -> asyncio.Future[None]:
+        """Done at the next ring. Ask before checking what is waited for."""
+        if self._next is None:
+            self._next = self._loop.create_future()
+        return self._next
+
+    def _wake(self) -> None:
+        if self._next is not None:
+            self._next.set_result(None)
+            self._next = None
+
+
+async def reached(collection: Collection, wanted: Watermark, bell: Bell, deadline: float | None, wait_s: float) -> None:
+    """Waits until the collection has reached a watermark.
+
+    Waits until nine tenths of the time to the deadline have gone (at most `wait_s` without one), so that the reply
+    can still name the reason.
+
+    Raises:
+        IncarnationMismatch: it is another collection's.
+        DeadlinePassed: it was not reached in time.
+    """
+    collection.check_watermark(wanted)
+    now = time.monotonic()
+    until = now + (wait_s if deadline is None else (deadline - now) * 0.9)
+    while True:
+        rung = bell.next()
+        if collection.watermark.reached(wanted):
+            return
+        remaining = until - time.monotonic()
+        if remaining <= 0:
+            raise DeadlinePassed(
+                f"{collection.name!r} is at {collection.watermark.sequences} and did not reach {wanted.sequences} in time",
+                field="min_watermark",
+                reason="WATERMARK_NOT_REACHED",
+            )
+        await asyncio.wait([rung], timeout=remaining)

@@ -1,0 +1,107 @@
+"""The false-negative filters after the scan, in one documented order, and the survivors they fill.
+
+Order per candidate (sentence-transformers'): own id, positive ids, margins against the positive, max_score, min_score.
+Each candidate that is dropped counts for the first reason that holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from negmine_server.domain import F32, I32, I64, NO_ID, Candidates, DropReason
+
+_REASONS = (
+    DropReason.OWN_ID,
+    DropReason.POSITIVE,
+    DropReason.MARGIN,
+    DropReason.MAX_SCORE,
+    DropReason.MIN_SCORE,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exclusions:
+    """What each of B anchors must not get."""
+
+    own_ids: I64  # [B], NO_ID = none
+    positive_offsets: I64  # [B + 1]
+    positive_ids: I64  # sorted within each anchor
+    margin_ceilings: F32  # [B], highest score that the margins admit
+    max_ceiling: np.float32
+    floor: np.float32
+
+
+class Survivors:
+    """The best `wanted` candidates per anchor that passed the filters, over any number of scan rounds."""
+
+    def __init__(self, anchors: int, wanted: int) -> None:
+        self.ids: I64 = np.full((anchors, wanted), NO_ID, np.int64)
+        self.scores: F32 = np.full((anchors, wanted), -np.inf, np.float32)
+        self.versions: I64 = np.zeros((anchors, wanted), np.int64)
+        self.counts: I32 = np.zeros(anchors, np.int32)
+        self._drops = np.zeros(len(_REASONS), np.int64)
+
+    def absorb(self, found: Candidates, scores: F32, anchors: I64, exclusions: Exclusions) -> None:
+        """Filters one round: candidates [b, R] with their final scores [b, R], of the anchors [b]."""
+        _absorb(
+            found.ids, scores, found.versions, found.counts, anchors,
+            exclusions.own_ids, exclusions.positive_offsets, exclusions.positive_ids,
+            exclusions.margin_ceilings, exclusions.max_ceiling, exclusions.floor,
+            self.ids, self.scores, self.versions, self.counts, self._drops,
+        )  # fmt: skip
+
+    @property
+    def drops(self) -> dict[DropReason, int]:
+        """Dropped candidates by reason, without zeros."""
+        return {reason: int(count) for reason, count in zip(_REASONS, self._drops, strict=True) if count}
+
+
+@njit(cache=True, nogil=True)
+def _absorb(  # type: ignore[no-untyped-def]
+    ids, scores, versions, counts, anchors,
+    own_ids, positive_offsets, positive_ids, margin_ceilings, max_ceiling, floor,
+    out_ids, out_scores, out_versions, out_counts, drops,
+):  # fmt: skip
+    for row in range(len(anchors)):
+        anchor = anchors[row]
+        positives = positive_ids[positive_offsets[anchor] : positive_offsets[anchor + 1]]
+        for place in range(counts[row]):
+            item, score = ids[row, place], scores[row, place]
+            if item == own_ids[anchor]:
+                drops[0] += 1
+                continue
+            if len(positives):
+                at = np.searchsorted(positives, item)
+                if at < len(positives) and positives[at] == item:
+                    drops[1] += 1
+                    continue
+            if score > margin_ceilings[anchor]:
+                drops[2] += 1
+            elif score > max_ceiling:
+                drops[3] += 1
+            elif score < floor:
+                drops[4] += 1
+            else:
+                _insert(
+                    item, score, versions[row, place], out_ids[anchor], out_scores[anchor], out_versions[anchor],
+                    out_counts, anchor,
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _insert(item, score, version, ids, scores, versions, counts, anchor):  # type: ignore[no-untyped-def]
+    """Puts one survivor into its anchor's sorted list, which keeps the best."""
+    place = counts[anchor]
+    if place == len(ids):
+        place -= 1
+        if score < scores[place] or (score == scores[place] and item > ids[place]):
+            return
+    else:
+        counts[anchor] += 1
+    while place > 0 and (score > scores[place - 1] or (score == scores[place - 1] and item < ids[place - 1])):
+        ids[place], scores[place], versions[place] = ids[place - 1], scores[place - 1], versions[place - 1]
+        place -= 1
+    ids[place], scores[place], versions[place] = item, score, version

@@ -1,0 +1,256 @@
+"""One shard: rows with their durable log, written by one thread and searched by any number.
+
+    apply:  committer (log, group commit) → rows and writer numbers → sequence → the caller's future
+    search: the rows' current view, never waiting for the writer
+
+A search that reads `sequence` first sees everything up to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmine_server import metrics
+from negmine_server.committer import Committer, CommitOptions
+from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
+from negmine_server.errors import NegmineError
+from negmine_server.index.frozen import Frozen
+from negmine_server.index.pages import gather
+from negmine_server.index.rows import Rows, Stats
+from negmine_server.scan import cpu
+from negmine_server.storage.log import Log
+from negmine_server.storage.objects import Objects
+from negmine_server.storage.records import decode_batch
+from negmine_server.storage.snapshots import latest_snapshot, prune, write_snapshot
+from negmine_server.writers import Writers
+
+LOG = logging.getLogger(__name__)
+
+_ROWS = metrics.counter("negmine_upsert_rows", "Rows of acked upserts and deletes by outcome.", "outcome")
+_FSYNC = metrics.histogram("negmine_log_fsync_seconds", "Time to make one log object durable.")
+_SNAPSHOT = metrics.histogram("negmine_snapshot_seconds", "Time to write one shard's snapshot.")
+_SNAPSHOT_FAILURES = metrics.counter("negmine_snapshot_failures", "Snapshots that could not be written.")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """What a shard holds, and its bounds."""
+
+    bits: int
+    dimension: int
+    metric: Metric
+    store: VectorStore
+    commit: CommitOptions = CommitOptions()
+    writers_max: int = 10_000
+    tombstone_age_s: int = 3600
+    snapshot_log_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStats:
+    """A shard's counts and sizes."""
+
+    rows: Stats
+    sequence: int
+    log_bytes: int  # behind the latest snapshot
+    snapshot_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    """A written snapshot."""
+
+    sequence: int
+    size_bytes: int
+    rows: int
+    trimmed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    """A shard's state between two commits."""
+
+    frozen: Frozen
+    sequence: int
+    newest: int
+    writers: dict[str, int]
+    log_bytes: int
+    log: Log | None
+
+
+class Shard:
+    """Serves from construction on; `close` ends it. Thread-safe.
+
+    Args:
+        number: the shard's place in the collection.
+        prefix: of its objects in the store.
+        on_applied: called by the writer thread whenever `sequence` has grown.
+        background: runs the snapshots that the shard asks for by itself.
+
+    Raises:
+        DataLoss: stored bytes are corrupt.
+        Fenced: another owner took the log over meanwhile.
+        StorageFull, StorageFailed: the fence cannot be written.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        options: ShardOptions,
+        objects: Objects,
+        prefix: str,
+        *,
+        on_applied: Callable[[], None],
+        background: Executor,
+    ) -> None:
+        self.number = number
+        self.options = options
+        self.sequence = 0  # everything up to it is visible
+        self.newest = 0  # packed version
+        self._objects = objects
+        self._prefix = prefix
+        self._on_applied = on_applied
+        self._background = background
+        self._rows = Rows(options.bits // 64, options.store, options.dimension, tombstone_age_s=options.tombstone_age_s)
+        self._writers = Writers(options.writers_max)
+        self._log_bytes = 0
+        self._snapshot_sequence = 0
+        self._snapshot_lock = Lock()
+        self._snapshot_asked = False
+        self._load_snapshot()
+        name = f"shard {prefix}"
+        self._committer = Committer(
+            name, options.commit, self._take_over(), self._take_over, self._apply, self._writers
+        )
+
+    @property
+    def problem(self) -> NegmineError | None:
+        """Why nothing is applied any more; None while it is."""
+        return self._committer.problem
+
+    def apply(self, batch: Batch) -> Future[Applied]:
+        """Queues a batch; the future resolves once it is durable and visible. Raises as `Committer.submit`."""
+        return self._committer.submit(batch)
+
+    def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
+        """The best r visible rows per anchor, by the scan's score; with `rescore` also their exact scores."""
+        options = self.options
+        begin = time.perf_counter()
+        found = cpu.top_r(self._rows.view, query, r, options.bits, options.metric, rescored=rescore)
+        return replace(found, scan_s=time.perf_counter() - begin - found.rescore_s)
+
+    def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
+        """Scores of (anchor, id) pairs [m], by the query's scoring or exactly; and whether each id is here."""
+        located = self._rows.locate(ids)
+        found = located.rows >= 0
+        scores = np.full(len(ids), np.nan, np.float32)
+        if rescore:
+            query = replace(query, scoring=Scoring.FLOAT)
+        scores[found] = cpu.score_pairs(
+            located.view, query, anchors[found], located.rows[found], self.options.metric
+        )
+        return scores, found
+
+    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
+        """Whether each id [n] is here, and the columns of those that are, in order."""
+        located = self._rows.locate(ids)
+        found = located.rows >= 0
+        return found, gather(located.view, located.rows[found])
+
+    def stats(self) -> ShardStats:
+        """Counts and sizes now."""
+        return ShardStats(self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence)
+
+    def snapshot(self) -> SnapshotResult:
+        """Writes a snapshot of the state at this call, or later, and trims the log behind it. Blocks."""
+        with self._snapshot_lock, _SNAPSHOT.time():
+            state = self._committer.call(
+                lambda log: _Captured(
+                    self._rows.freeze(), self.sequence, self.newest, self._writers.state(), self._log_bytes, log
+                )
+            )
+            if state.sequence == self._snapshot_sequence:
+                return SnapshotResult(state.sequence, 0, state.frozen.view.rows, 0)
+            meta = {"newest": state.newest, "writers": list(state.writers.items())}
+            written = write_snapshot(self._objects, self._prefix, state.sequence, _parts(state.frozen), meta)
+            self._snapshot_sequence = state.sequence
+            self._committer.call(lambda _: self._forget_log(state.log_bytes))
+            trimmed = state.log.trim(state.sequence) if state.log is not None else 0
+            prune(self._objects, self._prefix, keep=1)
+            return SnapshotResult(state.sequence, written.size, state.frozen.view.rows, trimmed)
+
+    def close(self) -> None:
+        """Finishes what is queued and ends the writer thread."""
+        self._committer.close()
+
+    # On the writer thread.
+
+    def _apply(self, sequence: int, batches: list[Batch], size: int) -> list[Applied]:
+        results = [self._apply_one(sequence, batch) for batch in batches]
+        self._rows.expire_tombstones(int(time.time() * 1e3))
+        self.sequence = sequence
+        self._log_bytes += size
+        self._on_applied()
+        if self._log_bytes >= self.options.snapshot_log_bytes and not self._snapshot_asked:
+            self._snapshot_asked = True
+            self._background.submit(self._snapshot_by_itself)
+        return results
+
+    def _apply_one(self, sequence: int, batch: Batch) -> Applied:
+        if self._writers.applied(batch.writer, batch.number):
+            return Applied(sequence, duplicate=True)
+        outcome = self._rows.apply(batch)
+        self._writers.record(batch.writer, batch.number)
+        self.newest = max(self.newest, int(batch.versions.max(initial=0)))
+        for name in ("inserted", "overwritten", "deleted", "stale"):
+            _ROWS.labels(name).inc(getattr(outcome, name))
+        return Applied(sequence, outcome.inserted, outcome.overwritten, outcome.deleted, outcome.stale)
+
+    def _take_over(self) -> Log:
+        log, replayed = Log.take_over(
+            self._objects, self._prefix, after=self.sequence, window=self.options.commit.window, observe_fsync=_FSYNC.observe
+        )
+        for record in replayed:
+            batches = [decode_batch(payload) for payload in record.payloads]
+            self._apply(record.sequence, batches, sum(len(payload) for payload in record.payloads))
+        return log
+
+    def _forget_log(self, size: int) -> None:
+        self._log_bytes -= size
+
+    # Snapshots.
+
+    def _load_snapshot(self) -> None:
+        snapshot = latest_snapshot(self._objects, self._prefix)
+        if snapshot is None:
+            return
+        parts = iter(snapshot.parts())
+        tombstones = next(parts)
+        self._rows.restore(parts, tombstones)
+        self._writers.restore({str(writer): int(number) for writer, number in snapshot.meta["writers"]})
+        self.newest = int(snapshot.meta["newest"])
+        self.sequence = self._snapshot_sequence = snapshot.sequence
+
+    def _snapshot_by_itself(self) -> None:
+        try:
+            self.snapshot()
+        except Exception:  # the log still holds everything; the next commit asks again
+            LOG.exception("shard %s: the snapshot failed", self._prefix)
+            _SNAPSHOT_FAILURES.inc()
+        finally:
+            self._snapshot_asked = False
+
+
+def _parts(frozen: Frozen) -> Iterator[dict[str, NDArray[Any]]]:
+    """A snapshot's parts: the tombstones, then the rows."""
+    yield dict(frozen.tombstones)
+    yield from frozen.parts()

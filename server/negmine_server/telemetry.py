@@ -1,0 +1,76 @@
+"""Metrics of state, read when Prometheus scrapes: rows, bytes and balance of every shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from negmine_server.balance import balance
+from negmine_server.catalog import Catalog, State
+from negmine_server.metrics import ROWS
+
+_SHARD = ("collection", "shard")
+
+
+class CatalogMetrics(Collector):
+    """What the catalog's collections hold. Bucket metrics are per shard; a shard is one bucket for now."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they are now."""
+        states = GaugeMetricFamily("negmine_collections", "Collections by whether they serve.", labels=["state"])
+        entries = self._catalog.entries()
+        for state in State:
+            states.add_metric([state.value], sum(entry.state is state for entry in entries))
+        yield states
+        gauges = {
+            name: GaugeMetricFamily(f"negmine_{name}", text, labels=_SHARD)
+            for name, text in (
+                ("rows", "Live rows."),
+                ("dead_rows", "Overwritten or deleted rows that wait for compaction."),
+                ("tombstones", "Deletes that are remembered."),
+                ("log_bytes", "Log bytes behind the latest snapshot."),
+                ("log_sequence", "Log sequence up to which everything is visible."),
+                ("buckets", "Buckets."),
+                ("bucket_max_over_mean", "Rows of the largest bucket over the mean."),
+                ("bucket_variation", "Standard deviation of bucket rows over their mean."),
+                ("bucket_empty_share", "Share of empty buckets."),
+                ("bucket_entropy", "Entropy of bucket rows over that of equal ones; 1 = balanced."),
+            )
+        }
+        memory = GaugeMetricFamily("negmine_memory_bytes", "Bytes in memory by kind.", labels=[*_SHARD, "kind"])
+        sizes = HistogramMetricFamily("negmine_bucket_rows", "Live rows of each bucket.", labels=_SHARD)
+        newest = GaugeMetricFamily("negmine_newest_step", "Newest model step.", labels=["collection"])
+        for entry in entries:
+            if entry.collection is None:
+                continue
+            newest.add_metric([entry.record.name], entry.collection.newest.step)
+            for number, shard in enumerate(entry.collection.engine.stats()):
+                labels = [entry.record.name, str(number)]
+                buckets = np.array([shard.rows.rows])
+                even = balance(buckets)
+                values = {
+                    "rows": shard.rows.rows,
+                    "dead_rows": shard.rows.dead_rows,
+                    "tombstones": shard.rows.tombstones,
+                    "log_bytes": shard.log_bytes,
+                    "log_sequence": shard.sequence,
+                    "buckets": len(buckets),
+                    "bucket_max_over_mean": even.max_over_mean,
+                    "bucket_variation": even.variation,
+                    "bucket_empty_share": even.empty_share,
+                    "bucket_entropy": even.entropy,
+                }
+                for name, value in values.items():
+                    gauges[name].add_metric(labels, value)
+                for kind, count in shard.rows.bytes.items():
+                    memory.add_metric([*labels, kind], count)
+                counted = [(f"{bound:g}", float((buckets <= bound).sum())) for bound in ROWS]
+                sizes.add_metric(labels, [*counted, ("+Inf", float(len(buckets)))], float(buckets.sum()))
+        yield from gauges.values()
+        yield from (memory, sizes, newest)
