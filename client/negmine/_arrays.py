@@ -91,7 +91,7 @@ def to_embeddings(value: Any, field: str) -> Embeddings:
         raise InvalidInput(
             f"{field} has dtype {array.dtype}; expected float32, float16, bfloat16 or float64", field=field
         )
-    if array.dtype == np.float16:
+    if array.dtype.type is np.float16:  # whatever its byte order
         return Embeddings(array, types_pb2.DATA_TYPE_FLOAT16)
     return Embeddings(array.astype(np.float32, copy=False), types_pb2.DATA_TYPE_FLOAT32)
 
@@ -126,15 +126,20 @@ def to_ids(value: Any, field: str, length: int | None = None) -> I64:
 def to_tags(value: Any, field: str, length: int) -> U64:
     """Tag bits [length] or one value for all, as uint64."""
     array, _ = _numpy(value)
-    if array.size == 0:
-        array = array.astype(np.uint64)
-    if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
-        raise InvalidInput(f"{field} has dtype {array.dtype}; expected integers >= 0 that fit uint64", field=field)
-    if array.ndim == 0:
-        array = array.reshape(1)
-    if array.shape not in {(length,), (1,)}:
+    if not is_array(value) and array.dtype.kind == "f":  # numpy makes floats of a list with both sides of 2**63
+        array = _from_objects(np.asarray(value, object))
+    if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.size and array.min() < 0):
+        held = array.min() if array.dtype.kind == "i" else array.dtype
+        raise InvalidInput(f"{field} holds {held}; expected integers from 0 to 2**64 - 1", field=field)
+    if array.shape not in {(length,), (1,), ()}:
         raise InvalidInput(f"{field} has shape {array.shape}; expected [{length}] or one value", field=field)
-    return array.astype(np.uint64)
+    return np.atleast_1d(array).astype(np.uint64)
+
+
+def _from_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Python integers as uint64 where they fit; else as they are."""
+    fits = all(isinstance(value, int) and 0 <= value < 1 << 64 for value in values.flat)
+    return values.astype(np.uint64) if fits else values
 
 
 def to_floats(value: Any, field: str, length: int) -> F32:
@@ -198,7 +203,7 @@ def _integers(value: Any, field: str) -> I64:
         given = given.astype(np.int64)  # an empty list says nothing of its type
     if brain or given.dtype.kind not in "iu":
         raise InvalidInput(f"{field} has dtype {given.dtype}; expected integers", field=field)
-    if given.dtype == np.uint64 and given.size and given.max() > _I64_MAX:
+    if given.dtype.type is np.uint64 and given.size and given.max() > _I64_MAX:
         raise InvalidInput(f"{field} holds {given.max()}; expected at most {_I64_MAX}", field=field)
     return given.astype(np.int64)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Required, TypedDict
+from typing import Any, TypedDict
 
 from negmine._models import FillName, PriorityName, ScoringName
 from negmine._policies import Policy, Protection
@@ -68,7 +68,7 @@ class MineOptions(TypedDict, total=False):
     timeout_s: float
 
 
-class MineArgs(MineOptions, total=False):
+class MineArgs(MineOptions):
     """One whole `mine` call, as `mine_stream` and `Prefetcher` take it.
 
     Attributes:
@@ -76,5 +76,5 @@ class MineArgs(MineOptions, total=False):
         k: negatives wanted per anchor.
     """
 
-    anchors: Required[Any]
-    k: Required[int]
+    anchors: Any
+    k: int

@@ -197,7 +197,7 @@ def test_the_caller_may_reuse_its_arrays(faulty: FaultServer, client: negmine.Cl
         ([1, 2], np.ones(3), {}, r"embeddings has shape \(3,\); expected \[n, dimension\]"),
         ([1, 2], np.ones((2, 3)), {"step": -1}, "step is -1; expected an integer from 0"),
         ([1, 2], np.ones((2, 3)), {"groups": [1]}, r"groups has shape \(1,\); expected \[2\]"),
-        ([1, 2], np.ones((2, 3)), {"tags": [-1, 0]}, "tags has dtype int64; expected integers >= 0"),
+        ([1, 2], np.ones((2, 3)), {"tags": [-1, 0]}, "tags holds -1; expected integers from 0"),
         ([1, 2], np.ones((2, 3)), {"batch_rows": 0}, "batch_rows is 0; expected at least 1"),
     ],
 )
