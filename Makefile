@@ -34,7 +34,7 @@ DEMO_NEEDS_wordnet = $(if $(FULL),$(if $(NEGMINE_DATA),,$(WORDNET)))
 DEMO_NEEDS_glove = $(VENV)/.glove
 
 demo: $(VENV)/.runtime $$(DEMO_NEEDS_$(CORPUS)) ## mine a real corpus; CORPUS=wordnet|glove FULL=1 ROWS=n
-	@$(BIN)/python examples/demo/run.py --corpus $(CORPUS) $(if $(FULL),--full) $(if $(ROWS),--rows $(ROWS))
+	@$(BIN)/python -m examples.demo.run --corpus $(CORPUS) $(if $(FULL),--full) $(if $(ROWS),--rows $(ROWS))
 
 serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
 	@exec $(BIN)/negmine-server $(ARGS)
