@@ -163,8 +163,10 @@ def imported_rooms(path: Path) -> dict[str, int]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: a relative import; write it in full"
-            inside = node.module == "negmine_server"
-            names = [f"negmine_server.{alias.name}" for alias in node.names] if inside else [node.module or ""]
+            names = [node.module or ""]
+            if node.module == "negmine_server":  # rooms, or constants of the package itself
+                rooms_of = {entry.stem for entry in PACKAGES["server"].iterdir()}
+                names = [f"negmine_server.{alias.name}" for alias in node.names if alias.name in rooms_of]
         for name in names:
             if name.startswith("negmine_server."):
                 rooms.setdefault(name.split(".")[1], node.lineno)
