@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64
-from negmine_server.index.native import Scalar, compiled, inlined, load_i64
+from negmine_server.index.native import Scalar, as_compiled, compiled, inlined, load_i64
 
 U32 = NDArray[np.uint32]
 
@@ -50,7 +50,7 @@ class IdMap:
 
     def find(self, ids: I64, addresses: U64) -> I64:
         """Rows [n] of ids [n], -1 where unknown."""
-        return _find(*self._state, self._seed, ids, addresses, self._shift)
+        return _find(*self._state, self._seed, as_compiled(ids), addresses, self._shift)
 
     def reserve(self, extra: int, highest_row: int, addresses: U64) -> None:
         """Makes room for `extra` more ids and for row numbers up to `highest_row`."""
@@ -70,11 +70,11 @@ class IdMap:
         """Inserts unique ids [n] at rows [n], or moves them there. Both the old and the new row hold the id."""
         if ids.shape[0]:
             self.reserve(ids.shape[0], int(rows.max()), addresses)
-            self._count += _put(*self._state, self._seed, ids, rows, addresses, self._shift)
+            self._count += _put(*self._state, self._seed, as_compiled(ids), as_compiled(rows), addresses, self._shift)
 
     def remove(self, ids: I64, addresses: U64) -> None:
         """Forgets ids [n]; unknown ones are ignored. The rows must still hold their ids."""
-        self._count -= _remove(*self._state, self._seed, ids, addresses, self._shift)
+        self._count -= _remove(*self._state, self._seed, as_compiled(ids), addresses, self._shift)
 
 
 @inlined

@@ -13,14 +13,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-from llvmlite import ir  # type: ignore[import-untyped]
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 # A machine number inside a kernel (float32, uint64, …): numba infers its type from the call, Python has no name for it.
 Scalar = Any
 
 F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A", bound=NDArray[Any])
 
 
 _jit: Any = numba.njit
@@ -40,6 +43,11 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """As `kernel`, and merged into its caller by LLVM."""
     return cast(F, _jit(**_OPTIONS, _nrt=False, forceinline=True)(function))
+
+
+def as_compiled(array: A) -> A:
+    """C-contiguous and writable, as kernels are compiled for; another kind (a view of received bytes) is copied."""
+    return np.require(array, requirements="CW")
 
 
 def _loader(kind: Any, name: str) -> Callable[[Any, Any], Any]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64, VectorStore
-from negmine_server.index.native import compiled
+from negmine_server.index.native import as_compiled, compiled
 
 PAGE_ROWS = 65_536
 GROUP_ROWS = 64
@@ -110,7 +110,7 @@ class Page:
         arrays[Column.VERSIONS][start:stop] = columns["versions"]
         corrections = columns.get("corrections")
         arrays[Column.CORRECTIONS][start:stop] = 1.0 if corrections is None else corrections
-        _write_codes(arrays[Column.CODES], start, np.ascontiguousarray(columns["codes"]))
+        _write_codes(arrays[Column.CODES], start, as_compiled(columns["codes"]))
         for spec in OPTIONALS:
             values = columns.get(spec.name)
             if values is not None:
@@ -131,7 +131,7 @@ class Page:
             "ids": arrays[Column.IDS][positions],
             "versions": arrays[Column.VERSIONS][positions],
             "corrections": arrays[Column.CORRECTIONS][positions],
-            "codes": _read_codes(arrays[Column.CODES], positions),
+            "codes": _read_codes(arrays[Column.CODES], as_compiled(positions)),
         }
         for spec in OPTIONALS:
             if spec.name not in names:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from negmine_server.domain import F32, I64, STEP_MAX, U64, Query
-from negmine_server.index.native import Scalar, inlined, load_i64, load_u32, load_u64
+from negmine_server.index.native import Scalar, as_compiled, inlined, load_i64, load_u32, load_u64
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.topr import Buffers, before, push
 
@@ -45,12 +45,12 @@ def pages_of(view: View) -> Pages:
 
 def filters_of(query: Query) -> Filters:
     return Filters(
-        query.after_scores,
-        query.after_ids,
+        as_compiled(query.after_scores),
+        as_compiled(query.after_ids),
         ~query.exclude_groups,
-        query.require_tags,
-        query.forbid_tags,
-        query.min_steps,
+        as_compiled(query.require_tags),
+        as_compiled(query.forbid_tags),
+        as_compiled(query.min_steps),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
-from negmine_server.index.native import kernel, load_i64
+from negmine_server.index.native import as_compiled, kernel, load_i64
 from negmine_server.index.pages import GROUP_ROWS, Column, View
 from negmine_server.scan.admission import Pages, filters_of, pages_of
 from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
@@ -35,11 +35,13 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
         by_norm = metric is Metric.INNER_PRODUCT
         limits, distances = np.empty(query.rows, np.int64), np.empty(GROUP_ROWS, np.int64)
         table = cosine_table(bits)
-        scan_hamming(pages, filters, buffers, query.codes, query.scales, table, by_norm, limits, distances)
+        codes, scales = as_compiled(query.codes), as_compiled(query.scales)
+        scan_hamming(pages, filters, buffers, codes, scales, table, by_norm, limits, distances)
     elif query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "an asymmetric scan needs values"
         group_scores = np.empty(GROUP_ROWS, np.float32)
-        scan_asymmetric(pages, filters, buffers, split_planes(query.values), query.scales, group_scores)
+        planes = split_planes(as_compiled(query.values))
+        scan_asymmetric(pages, filters, buffers, planes, as_compiled(query.scales), group_scores)
     else:
         scan_floats(view, query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)
@@ -78,11 +80,14 @@ def rescore(view: View, query: Query, rows: I64) -> F32:
 def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: Metric) -> F32:
     """Scores [n] of rows [n] (>= 0, located in this view) with anchors query_index [n], as the scan scores them."""
     pages = pages_of(view)
+    query_index, rows = as_compiled(query_index), as_compiled(rows)
     scores = np.empty(rows.shape[0], np.float32)
     if query.scoring is Scoring.SYMMETRIC:
         table = cosine_table(view.words * 64)
         by_norm = metric is Metric.INNER_PRODUCT
-        _symmetric_pairs(pages, query.codes, query.scales, table, by_norm, query_index, rows, scores)
+        _symmetric_pairs(
+            pages, as_compiled(query.codes), as_compiled(query.scales), table, by_norm, query_index, rows, scores
+        )
         return scores
     if query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "asymmetric scores need values"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, Query, VectorStore
-from negmine_server.index.native import Scalar, kernel, load_f32
+from negmine_server.index.native import Scalar, as_compiled, kernel, load_f32
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.admission import Filters, Pages, offer, pages_of
 from negmine_server.scan.simd import dot_float16, dot_float32, dot_int8
@@ -62,7 +62,7 @@ def _score_rows(pages: Pages, rows: I64, anchors: F32, element: int, scores: F32
 def exact_scores(view: View, rows: I64, anchors: F32) -> F32:
     """Scores [B, R] of rows [B, R] with anchors [B, d]; -inf where the row is negative."""
     scores = np.full(rows.shape, -np.inf, np.float32)
-    _score_rows(pages_of(view), rows, anchors, ELEMENTS[view.store], scores)
+    _score_rows(pages_of(view), as_compiled(rows), as_compiled(anchors), ELEMENTS[view.store], scores)
     return scores
 
 
@@ -90,7 +90,7 @@ def _take_block(
 def scan_floats(view: View, query: Query, filters: Filters, buffers: Buffers) -> None:
     """Scans every page for anchors with vectors [B, d] into the buffers."""
     assert query.vectors is not None, "a float scan needs vectors"
-    anchors = query.vectors
+    anchors = as_compiled(query.vectors)
     dimension = anchors.shape[1]
     element = ELEMENTS[view.store]
     lengths = _lengths(anchors)

@@ -106,7 +106,7 @@ def scan_hamming(
     limits: I64,
     distances: I64,
 ) -> None:
-    """Scans every page for anchors with codes [B, W] into the buffers; limits [B] and distances [64] are working space."""
+    """Scans every page for anchors with codes [B, W] into the buffers; limits [B], distances [64]: working space."""
     words = pages.words
     anchors = codes.shape[0]
     query_at, distances_at = np.uint64(codes.ctypes.data), np.uint64(distances.ctypes.data)
