@@ -16,10 +16,9 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
-from prometheus_client import ProcessCollector
-
 from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2_grpc, mining_pb2, mining_pb2_grpc
+from prometheus_client import ProcessCollector, start_http_server
+
 from negmine_server import VERSION, freeze, metrics
 from negmine_server.catalog import Catalog, Entry, Record
 from negmine_server.collection import Collection
@@ -229,7 +228,7 @@ class App:
         metrics.REGISTRY.register(CatalogMetrics(self._catalog))
         ProcessCollector(registry=metrics.REGISTRY)
         try:
-            self._metrics_server, _ = start_http_server(int(port), host.strip("[]") or "0.0.0.0", metrics.REGISTRY)
+            self._metrics_server, _ = start_http_server(int(port), host.strip("[]") or "::", metrics.REGISTRY)
         except (OSError, ValueError) as error:
             raise StartError(f"cannot listen on {self._settings.metrics_listen!r} for metrics: {error}") from error
         self.metrics_port = int(self._metrics_server.server_port)

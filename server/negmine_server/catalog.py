@@ -99,7 +99,9 @@ class Catalog:
         open_collection: makes a record's collection, loading what is stored of it.
     """
 
-    def __init__(self, objects: Objects, open_collection: Callable[[Record], Collection], *, collections_max: int) -> None:
+    def __init__(
+        self, objects: Objects, open_collection: Callable[[Record], Collection], *, collections_max: int
+    ) -> None:
         self._objects = objects
         self._open = open_collection
         self._collections_max = collections_max
@@ -116,7 +118,7 @@ class Catalog:
                 entry.collection = self._open(entry.record)
             except (DataLoss, NotReady) as error:
                 entry.problem = error
-                LOG.error("collection %s is not served: %s", entry.record.name, error)
+                LOG.error("collection %s is not served: %s", entry.record.name, error)  # noqa: TRY400 (the message says it)
                 continue
             LOG.info(
                 "collection %s: %d rows in %.2f s",
@@ -232,7 +234,7 @@ class Catalog:
             return current + 1
 
     def swap(self, entry: Entry, spec: CollectionSpec) -> None:
-        """Gives a collection the spec with its mean estimated: opens what was written for it, then lets go of the old."""
+        """Gives a collection the spec with its mean estimated: opens what was written for it, lets go of the old."""
         with self._lock:
             old = entry.record
             record = replace(old, spec=spec)
@@ -288,11 +290,15 @@ class Catalog:
                 raise NotReady(f"{keys[-1]} has format {state['format']}; this version reads up to {FORMAT}")
             for item in state["collections"]:
                 spec = CollectionSpec.from_json(item["spec"])
-                record = Record(item["name"], item["incarnation"], spec, int(item["generation"]), int(item["created_ms"]))
+                record = Record(
+                    item["name"], item["incarnation"], spec, int(item["generation"]), int(item["created_ms"])
+                )
                 self._names.entries[record.name] = Entry(record)
             self._names.aliases = dict(state["aliases"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DataLoss(f"{keys[-1]} is corrupt: {error!r}; restore it or remove it to go back to the one before") from error
+            raise DataLoss(
+                f"{keys[-1]} is corrupt: {error!r}; restore it or remove it to go back to the one before"
+            ) from error
 
 
 def _check_name(name: str, what: str) -> None:

@@ -1,7 +1,7 @@
 """One collection: encode → fan out → merge → select; routes upserts to its shards by id.
 
-    mine:   anchors → funnel (encode, scan in the shards, filters, picker) → negatives
-    upsert: items → encode → engine (shards by id) → one future per shard
+mine:   anchors → funnel (encode, scan in the shards, filters, picker) → negatives
+upsert: items → encode → engine (shards by id) → one future per shard
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from negmine.encoder import Codes, Encoder
 from numpy.typing import NDArray
 
-from negmine.encoder import Codes, Encoder
 from negmine_server import metrics
 from negmine_server.domain import (
     F32,
@@ -117,10 +117,13 @@ class Collection:
     def check_watermark(self, wanted: Watermark) -> None:
         """Raises IncarnationMismatch where the watermark is another collection's or shard map's."""
         own = self.watermark
-        if (wanted.incarnation, wanted.epoch, len(wanted.sequences)) != (own.incarnation, own.epoch, len(own.sequences)):
+        if (wanted.incarnation, wanted.epoch, len(wanted.sequences)) != (
+            own.incarnation,
+            own.epoch,
+            len(own.sequences),
+        ):
             raise IncarnationMismatch(
-                f"the watermark is of incarnation {wanted.incarnation!r}, epoch {wanted.epoch}, {len(wanted.sequences)} "
-                f"shards; {self.name!r} is {own.incarnation!r}, epoch {own.epoch}, {len(own.sequences)} shards",
+                f"the watermark is {_described(wanted)}; {self.name!r} is {_described(own)}",
                 field="min_watermark",
             )
 
@@ -202,7 +205,7 @@ class Collection:
         """Raises FingerprintMismatch for codes of another encoder, NotReady while the mean is estimated."""
         if self.spec.estimating:
             raise NotReady(
-                f"{self.name!r} estimates its mean from its first {self.spec.estimate_rows} rows and has no encoder yet; "
+                f"{self.name!r} has no encoder before the mean of its first {self.spec.estimate_rows} rows is known; "
                 "send embeddings",
                 reason="ENCODER_NOT_FROZEN",
             )
@@ -214,9 +217,7 @@ class Collection:
 
     # The mining path.
 
-    def mine(
-        self, anchors: Anchors, options: MineOptions, *, with_vectors: bool, stages: metrics.Stages
-    ) -> Negatives:
+    def mine(self, anchors: Anchors, options: MineOptions, *, with_vectors: bool, stages: metrics.Stages) -> Negatives:
         """Negatives of B anchors. Runs on one thread; the scan fans out to others."""
         watermark, newest = self.watermark, self.newest  # read first: what is seen is at least this
         picked = mine(anchors, options, self.encoder, self.engine, stages)
@@ -226,9 +227,7 @@ class Collection:
         exact = options.rescore or options.scoring is Scoring.FLOAT
         errors = np.zeros_like(picked.scores)
         if not exact:
-            errors = standard_errors(
-                options.scoring, picked.scores, lengths, self.encoder.bits, self.encoder.dimension
-            )
+            errors = standard_errors(options.scoring, picked.scores, lengths, self.encoder.bits, self.encoder.dimension)
         _STALENESS.observe(np.maximum(newest.step - (picked.versions[there] & STEP_MAX), 0))
         return Negatives(
             ids=picked.ids,
@@ -276,3 +275,6 @@ class Collection:
             vectors = np.zeros((0, self.spec.dimension), np.float32)
         return Fetched(found, columns, vectors, watermark)
 
+
+def _described(watermark: Watermark) -> str:
+    return f"of incarnation {watermark.incarnation!r}, epoch {watermark.epoch}, {len(watermark.sequences)} shards"

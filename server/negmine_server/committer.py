@@ -110,7 +110,7 @@ class Committer:
         def run() -> None:
             try:
                 done.set_result(function(self._log))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (raised in the caller)
                 done.set_exception(error)
 
         if self._thread.is_alive():

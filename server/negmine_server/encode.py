@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from negmine.encoder import Encoder
+
 from negmine_server.domain import F32, NO_GROUP, U64, Query, Scoring
 from negmine_server.hashing import mix
 
@@ -93,10 +93,10 @@ def _keys(codes: U64) -> U64:
 def standard_errors(scoring: Scoring, scores: F32, lengths: F32, bits: int, dimension: int) -> F32:
     """How far estimated scores may be off, one standard deviation, in the scores' shape; 0 for FLOAT.
 
-    `lengths` = anchor's length times item's length, broadcastable to the scores (1 for cosine). With c = score / lengths
-    = cos θ: ASYMMETRIC sin θ sqrt((π/2 - min(b, d)/d) / b), the RaBitQ estimator's deviation for Gaussian-like
-    projections, where b < d adds the part of the anchor that no projection sees (our derivation). SYMMETRIC
-    π sin θ sqrt(p (1 - p) / b) with p = θ/π, from Hamming ~ Binomial(b, θ/π).
+    `lengths` = anchor's length times item's length, broadcastable to the scores (1 for cosine). With
+    c = score / lengths = cos θ: ASYMMETRIC sin θ sqrt((π/2 - min(b, d)/d) / b), the RaBitQ estimator's deviation for
+    Gaussian-like projections, where b < d adds the part of the anchor that no projection sees (our derivation).
+    SYMMETRIC π sin θ sqrt(p (1 - p) / b) with p = θ/π, from Hamming ~ Binomial(b, θ/π).
     """
     if scoring is Scoring.FLOAT:
         return np.zeros_like(scores)
@@ -108,4 +108,3 @@ def standard_errors(scoring: Scoring, scores: F32, lengths: F32, bits: int, dime
         p = np.arccos(cosines) / np.pi
         spread = np.pi * np.sqrt(p * (1 - p) / bits)
     return np.asarray(lengths * sines * spread, np.float32)
-

@@ -50,7 +50,9 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         objects.delete([item.key for item in objects.list(new.prefix + "/")])
         for shard in range(spec.shards):
             snapshot = _snapshot(old, shard, objects)
-            write_snapshot(objects, f"{new.prefix}/{shard:04d}", snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta)
+            write_snapshot(
+                objects, f"{new.prefix}/{shard:04d}", snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta
+            )
         catalog.swap(entry, spec)
     finally:
         collection.freezing = False

@@ -11,17 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-
 from negmine.encoder import Encoder
+
 from negmine_server import metrics
-from negmine_server.domain import F32, I64, NO_ID, U64, Bool, Candidates, DropReason, Filled, Query, Scoring
+from negmine_server.domain import F32, I64, NO_ID, U64, Bool, Candidates, DropReason, Filled, Scoring
 from negmine_server.encode import Anchors, encode, standard_errors
 from negmine_server.engine.local import Engine
 from negmine_server.select.filters import Exclusions, Survivors
 from negmine_server.select.policy import Policy, Pool, taken
 from negmine_server.select.protection import Protection
 
-SLACK = 3.0  # standard errors between a ceiling on exact scores and the one on estimates: 0.1 % of what it cuts may pass
+SLACK = (
+    3.0  # standard errors between a ceiling on exact scores and the one on estimates: 0.1 % of what it cuts may pass
+)
 POOL_MIN = 64
 RESCORE_FACTOR = 8  # candidates rescored per wanted negative: recall 0.95 and more at 256 bits (DESIGN "Quality")
 
@@ -228,8 +230,8 @@ class _Mine:
         drops = self._drops(options.policy.passed_over(pool))
         for reason, count in drops.items():
             _DROPS.labels(reason.value).inc(count)
-        for reason in (Filled.EXHAUSTED, Filled.BUDGET, Filled.NO_POSITIVE_SCORE):
-            _STARVED.labels(reason.value).inc(int((self._filled == reason).sum()))
+        for why in (Filled.EXHAUSTED, Filled.BUDGET, Filled.NO_POSITIVE_SCORE):
+            _STARVED.labels(why.value).inc(int((self._filled == why).sum()))
         scores = taken(survivors.scores, picks, np.nan)
         return Picked(
             ids=taken(survivors.ids, picks, NO_ID),
@@ -249,7 +251,4 @@ class _Mine:
         return {reason: count for reason, count in drops.items() if count}
 
     def _standard_errors(self, scores: F32, lengths: F32) -> F32:
-        return standard_errors(
-            self._options.scoring, scores, lengths, self._encoder.bits, self._encoder.dimension
-        )
-
+        return standard_errors(self._options.scoring, scores, lengths, self._encoder.bits, self._encoder.dimension)

@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     shard_queue_batches_max: int = Field(256, ge=1, description="upsert batches waiting in a shard before UNAVAILABLE")
     commit_bytes_max: int = Field(4 << 20, ge=1 << 10, description="bytes of one log object")
     log_window: int = Field(8, ge=1, le=64, description="log objects being created at once; fixed for a data folder")
-    snapshot_log_bytes: int = Field(64 << 20, ge=1 << 16, description="log bytes behind a shard's last snapshot that ask for a new one")
+    snapshot_log_bytes: int = Field(
+        64 << 20, ge=1 << 16, description="log bytes behind a shard's last snapshot that ask for a new one"
+    )
     tombstone_age_s: int = Field(3600, ge=0, description="how long a delete keeps late upserts out")
     writers_max: int = Field(10_000, ge=1, description="writers remembered per shard")
     drain_s: float = Field(5.0, ge=0, le=300, description="longest drain on SIGTERM")

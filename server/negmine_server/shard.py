@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server import metrics
-from negmine_server.committer import Committer, CommitOptions
+from negmine_server.committer import CommitOptions, Committer
 from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.errors import NegmineError
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.pages import gather
 from negmine_server.index.rows import Rows, Stats
 from negmine_server.scan import cpu
-from negmine_server.storage.log import Log
+from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import Objects
 from negmine_server.storage.records import decode_batch
-from negmine_server.storage.snapshots import latest_snapshot, prune, write_snapshot
+from negmine_server.storage.snapshots import JSON, latest_snapshot, prune, write_snapshot
 from negmine_server.writers import Writers
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class ShardOptions:
     dimension: int
     metric: Metric
     store: VectorStore
-    commit: CommitOptions = CommitOptions()
+    commit: CommitOptions = field(default_factory=CommitOptions)
     writers_max: int = 10_000
     tombstone_age_s: int = 3600
     snapshot_log_bytes: int = 64 << 20
@@ -120,17 +120,12 @@ class Shard:
         self._prefix = prefix
         self._on_applied = on_applied
         self._background = background
-        self._rows = Rows(options.bits // 64, options.store, options.dimension, tombstone_age_s=options.tombstone_age_s)
-        self._writers = Writers(options.writers_max)
-        self._log_bytes = 0
-        self._snapshot_sequence = 0
         self._snapshot_lock = Lock()
         self._snapshot_asked = False
-        self._load_snapshot()
-        name = f"shard {prefix}"
-        self._committer = Committer(
-            name, options.commit, self._take_over(), self._take_over, self._apply, self._writers
-        )
+        self._log_bytes = 0  # behind the latest snapshot
+        self._snapshot_sequence = 0
+        log = self._load()
+        self._committer = Committer(f"shard {prefix}", options.commit, log, self._take_over, self._apply, self._writers)
 
     @property
     def problem(self) -> NegmineError | None:
@@ -155,9 +150,7 @@ class Shard:
         scores = np.full(len(ids), np.nan, np.float32)
         if rescore:
             query = replace(query, scoring=Scoring.FLOAT)
-        scores[found] = cpu.score_pairs(
-            located.view, query, anchors[found], located.rows[found], self.options.metric
-        )
+        scores[found] = cpu.score_pairs(located.view, query, anchors[found], located.rows[found], self.options.metric)
         return scores, found
 
     def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
@@ -180,7 +173,7 @@ class Shard:
             )
             if state.sequence == self._snapshot_sequence:
                 return SnapshotResult(state.sequence, 0, state.frozen.view.rows, 0)
-            meta = {"newest": state.newest, "writers": list(state.writers.items())}
+            meta: dict[str, JSON] = {"newest": state.newest, "writers": dict(state.writers)}
             written = write_snapshot(self._objects, self._prefix, state.sequence, _parts(state.frozen), meta)
             self._snapshot_sequence = state.sequence
             self._committer.call(lambda _: self._forget_log(state.log_bytes))
@@ -217,10 +210,15 @@ class Shard:
 
     def _take_over(self) -> Log:
         log, replayed = Log.take_over(
-            self._objects, self._prefix, after=self.sequence, window=self.options.commit.window, observe_fsync=_FSYNC.observe
+            self._objects,
+            self._prefix,
+            after=self.sequence,
+            window=self.options.commit.window,
+            observe_fsync=_FSYNC.observe,
         )
         for record in replayed:
-            batches = [decode_batch(payload) for payload in record.payloads]
+            # A bytearray, so that the arrays are writable: kernels are compiled for such.
+            batches = [decode_batch(memoryview(bytearray(payload))) for payload in record.payloads]
             self._apply(record.sequence, batches, sum(len(payload) for payload in record.payloads))
         return log
 
@@ -229,15 +227,33 @@ class Shard:
 
     # Snapshots.
 
+    def _load(self) -> Log:
+        """Takes the log over from the newest snapshot."""
+        while True:
+            self._load_snapshot()
+            try:
+                return self._take_over()
+            except LogGap:
+                newest = latest_snapshot(self._objects, self._prefix)
+                if newest is None or newest.sequence <= self._snapshot_sequence:
+                    raise
+                # The log's owner wrote a newer snapshot and trimmed the log meanwhile: start from that one.
+
     def _load_snapshot(self) -> None:
+        options = self.options
+        self._rows = Rows(options.bits // 64, options.store, options.dimension, tombstone_age_s=options.tombstone_age_s)
+        self._writers = Writers(options.writers_max)
+        self.sequence = self.newest = 0
+        self._log_bytes = self._snapshot_sequence = 0
         snapshot = latest_snapshot(self._objects, self._prefix)
         if snapshot is None:
             return
-        parts = iter(snapshot.parts())
+        parts = (_writable(part) for part in snapshot.parts())
         tombstones = next(parts)
         self._rows.restore(parts, tombstones)
-        self._writers.restore({str(writer): int(number) for writer, number in snapshot.meta["writers"]})
-        self.newest = int(snapshot.meta["newest"])
+        meta: Any = snapshot.meta
+        self._writers.restore(meta["writers"])
+        self.newest = meta["newest"]
         self.sequence = self._snapshot_sequence = snapshot.sequence
 
     def _snapshot_by_itself(self) -> None:
@@ -254,3 +270,8 @@ def _parts(frozen: Frozen) -> Iterator[dict[str, NDArray[Any]]]:
     """A snapshot's parts: the tombstones, then the rows."""
     yield dict(frozen.tombstones)
     yield from frozen.parts()
+
+
+def _writable(part: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays as kernels are compiled for them."""
+    return {name: np.require(array, requirements=["C", "W"]) for name, array in part.items()}

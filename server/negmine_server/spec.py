@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 from negmine.encoder import BITS_MAX, DIMENSION_MAX, Encoder
+
 from negmine_server.domain import F32, Metric, VectorStore
 from negmine_server.engine.routing import SHARDS_MAX
 from negmine_server.errors import InvalidInput
@@ -62,9 +62,7 @@ class CollectionSpec:
 
     def encoder(self) -> Encoder:
         """The encoder; with a zero mean while it is estimated."""
-        return Encoder(
-            self.dimension, self.bits, seed=self.seed, mean=self.mean, cosine=self.metric is Metric.COSINE
-        )
+        return Encoder(self.dimension, self.bits, seed=self.seed, mean=self.mean, cosine=self.metric is Metric.COSINE)
 
     def same_as(self, other: CollectionSpec) -> bool:
         """Whether a collection of this spec may stand in for one of the other, whatever has been estimated."""

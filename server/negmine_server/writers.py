@@ -1,4 +1,4 @@
-"""Which numbered batches of which writer a shard holds, so that a retried batch is acked again and not applied again."""
+"""Which numbered batches of which writer a shard holds, so that a retried one is acked and not applied again."""
 
 from __future__ import annotations
 

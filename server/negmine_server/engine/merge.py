@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+from typing import Any
 
-from negmine_server.domain import NO_ID, Candidates
+import numpy as np
+
+from negmine_server.domain import F32, I32, I64, NO_ID, Candidates
+from negmine_server.index.native import compiled
 
 
 def merge(parts: list[Candidates], r: int) -> Candidates:
@@ -17,7 +18,7 @@ def merge(parts: list[Candidates], r: int) -> Candidates:
     scan_s = max(part.scan_s for part in parts)
     rescore_s = max(part.rescore_s for part in parts)
     scanned = sum(part.scanned for part in parts)
-    above = np.sum([part.above for part in parts], axis=0, dtype=np.int64)
+    above: I64 = np.stack([part.above for part in parts]).sum(axis=0)
     ids = np.stack([part.ids for part in parts])
     scores = np.stack([part.scores for part in parts])
     counts = np.stack([part.counts for part in parts])
@@ -26,7 +27,7 @@ def merge(parts: list[Candidates], r: int) -> Candidates:
     shard, position = taken // ids.shape[2], taken % ids.shape[2]
     rows = np.arange(ids.shape[1])[:, None]
 
-    def pick(arrays: NDArray[np.generic], fill: float) -> NDArray[np.generic]:
+    def pick(arrays: Any, fill: float) -> Any:
         picked = arrays[shard, rows, position]
         picked[columns] = fill
         return picked
@@ -47,8 +48,8 @@ def merge(parts: list[Candidates], r: int) -> Candidates:
     )
 
 
-@njit(cache=True, nogil=True)
-def _order(scores, ids, counts, r):  # type: ignore[no-untyped-def]
+@compiled
+def _order(scores: F32, ids: I64, counts: I32, r: int) -> tuple[I64, I32]:
     """Where each merged candidate stands, shard * R + position [B, r], and how many there are [B]."""
     shards, anchors, width = ids.shape
     taken = np.zeros((anchors, min(r, shards * width)), np.int64)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
 from negmine.v1 import collection_pb2 as pb
 from negmine.v1 import types_pb2
+
 from negmine_server.balance import balance
 from negmine_server.catalog import Entry, State
 from negmine_server.domain import Metric, VectorStore, Version

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from negmine.v1 import collection_pb2 as pb
 from negmine.v1 import collection_pb2_grpc
+
 from negmine_server import VERSION
 from negmine_server.catalog import Catalog
 from negmine_server.domain import Watermark

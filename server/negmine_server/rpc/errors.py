@@ -60,9 +60,7 @@ def status_of(error: BaseException) -> grpc.Status:
         delay.FromMilliseconds(problem.retry_after_ms)
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     code = code_of(problem)
-    return rpc_status.to_status(
-        status_pb2.Status(code=code.value[0], message=problem.message, details=details)
-    )
+    return rpc_status.to_status(status_pb2.Status(code=code.value[0], message=problem.message, details=details))
 
 
 def trailers_of(error: BaseException) -> tuple[tuple[str, str | bytes], ...]:

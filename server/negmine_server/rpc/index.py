@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-
 from negmine.v1 import index_pb2 as pb
 from negmine.v1 import index_pb2_grpc
+
 from negmine_server.catalog import Catalog, Entry
 from negmine_server.collection import Collection
 from negmine_server.domain import Applied
@@ -110,21 +110,22 @@ class IndexService(index_pb2_grpc.IndexServiceServicer):
         last = 0
         try:
             async for request in requests:
-                if request.WhichOneof("message") != "batch":
-                    raise InvalidInput("expected a batch after start", field="batch")
-                number = request.batch.number
-                if start.writer_id and number <= last:
-                    raise InvalidInput(f"batch.number is {number} after {last}; numbers rise", field="batch.number")
-                last = number
-                collection = self.catalog.serving(name)
-                if collection.incarnation != incarnation:
-                    raise NotFound(f"{name!r} was dropped while the stream was open", field="collection")
-                sent = await loop.run_in_executor(self.threads, self._queue, collection, request.batch, start.writer_id)
-                rows = request.batch.ids.shape[0]
-                await pending.put(_Pending(number, rows, sent, collection))
+                _check_order(request, last, start.writer_id)
+                batch = request.batch
+                last = batch.number
+                collection = self._same(name, incarnation)
+                sent = await loop.run_in_executor(self.threads, self._queue, collection, batch, start.writer_id)
+                await pending.put(_Pending(batch.number, batch.ids.shape[0], sent, collection))
             await pending.put(None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the acking side raises it, in its place)
             await pending.put(error)
+
+    def _same(self, name: str, incarnation: str) -> Collection:
+        """The collection that the stream was opened for."""
+        collection = self.catalog.serving(name)
+        if collection.incarnation != incarnation:
+            raise NotFound(f"{name!r} was dropped while the stream was open", field="collection")
+        return collection
 
     def _queue(self, collection: Collection, batch: pb.UpsertBatch, writer: str) -> list[Sent]:
         """On a thread: reads, encodes and queues one batch."""
@@ -165,6 +166,13 @@ class IndexService(index_pb2_grpc.IndexServiceServicer):
             return write_fetch(fetched, request, collection)
 
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+
+def _check_order(request: pb.UpsertRequest, last: int, writer: str) -> None:
+    if request.WhichOneof("message") != "batch":
+        raise InvalidInput("expected a batch after start", field="batch")
+    if writer and request.batch.number <= last:
+        raise InvalidInput(f"batch.number is {request.batch.number} after {last}; numbers rise", field="batch.number")
 
 
 async def _acked(item: _Pending) -> tuple[pb.UpsertAck | None, BaseException | None]:

@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from negmine.v1 import mining_pb2 as pb
 from negmine.v1 import mining_pb2_grpc
+
 from negmine_server.catalog import Catalog
 from negmine_server.collection import Collection
 from negmine_server.errors import InvalidInput
@@ -52,18 +54,18 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
             while more or working:
                 if more and incoming is None and len(working) < STREAM_WINDOW:
                     incoming = asyncio.ensure_future(anext(requests))
-                waited = {*working, incoming} if incoming is not None else set(working)
-                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-                if incoming in done:
+                waited: set[asyncio.Task[Any]] = {*working, *([incoming] if incoming is not None else [])}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if incoming is not None and incoming.done():
                     arrived, incoming = incoming, None
                     try:
                         item = arrived.result()
                         working.add(asyncio.ensure_future(self._mine_one(item, deadline)))
                     except StopAsyncIteration:
                         more = False
-                for task in done & working:
-                    working.remove(task)
-                    yield task.result()
+                for ended in [task for task in working if task.done()]:
+                    working.remove(ended)
+                    yield ended.result()
         finally:
             for task in (*working, *([incoming] if incoming is not None else [])):
                 task.cancel()
@@ -74,7 +76,7 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
         """One batch of a stream: its error is its answer."""
         try:
             return pb.MineStreamResponse(number=item.number, response=await self._mine(item.request, deadline))
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001 (whatever it is, the caller gets an answer)
             error = known(raised)
             wire = pb.MineError(
                 code=code_of(error).value[0],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from negmine.encoder import Codes
 from negmine.v1 import index_pb2 as pb
 from negmine.v1 import types_pb2
+from numpy.typing import NDArray
+
 from negmine_server.collection import Collection, Fetched, Items
 from negmine_server.domain import NO_GROUP, STEP_BITS, STEP_MAX, Metric, VectorStore
 from negmine_server.errors import InvalidInput, TooLarge

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from negmine.v1 import mining_pb2 as pb
 from negmine.v1 import policy_pb2, types_pb2
+
 from negmine_server.collection import Collection
 from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Metric, Scoring, VectorStore
 from negmine_server.encode import Anchors
@@ -145,23 +145,25 @@ def _protection(request: pb.MineRequest) -> Protection:
     return protection
 
 
-_POLICIES: dict[str, Callable[[Any], Policy]] = {
-    "top": lambda _: Top(),
-    "window": lambda window: _window(window),
-}
-POLICIES = tuple(_POLICIES)
-
-
 def _window(window: policy_pb2.Window) -> Window:
     if window.sampling not in policy_pb2.Window.Sampling.values():
         raise InvalidInput(f"policy.window.sampling is {window.sampling}", field="policy.window.sampling")
     return Window(window.range_min, window.range_max, window.sampling == policy_pb2.Window.SAMPLING_RANDOM)
 
 
+_POLICIES: dict[str, Callable[[Any], Policy]] = {
+    "top": lambda _: Top(),
+    "window": _window,
+}
+POLICIES = tuple(_POLICIES)
+
+
 def _policy(request: pb.MineRequest, limits: MineLimits) -> Policy:
     name = request.policy.WhichOneof("policy") or "top"
     if name not in _POLICIES:
-        raise Unimplemented(f"policy {name!r} is not served by this version, which has {', '.join(POLICIES)}", field="policy")
+        raise Unimplemented(
+            f"policy {name!r} is not served by this version, which has {', '.join(POLICIES)}", field="policy"
+        )
     policy = _POLICIES[name](getattr(request.policy, name))
     if isinstance(policy, Window):
         width = policy.range_max - policy.range_min
@@ -221,7 +223,7 @@ def _positives(request: pb.MineRequest, rows: int, limits: MineLimits) -> tuple[
         )
     if counts.max(initial=0) > limits.positives_max:
         raise TooLarge(
-            f"anchor {int(counts.argmax())} has {counts.max()} positives; this server takes up to {limits.positives_max}",
+            f"anchor {counts.argmax()} has {counts.max()} positives; this server takes up to {limits.positives_max}",
             field="positives",
         )
     order = np.lexsort((ids, np.repeat(np.arange(rows), counts)))

@@ -1,4 +1,4 @@
-"""What every RPC shares: its latency and outcome as metrics, errors as status, deadlines, and waiting for watermarks."""
+"""What every RPC shares: latency and outcome as metrics, errors as status, deadlines, waiting for watermarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
@@ -18,7 +18,7 @@ from negmine_server.rpc.errors import abort, code_of
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = Any  # grpc.aio.ServicerContext: grpcio has no types
 
 _LATENCY = metrics.histogram("negmine_rpc_seconds", "Time of an RPC; of a stream, until it ended.", "method", "code")
 _OPEN = metrics.gauge("negmine_open_rpcs", "RPCs being served.", "method")
@@ -55,7 +55,7 @@ def streaming(
             try:
                 async for reply in method(self, requests, context):
                     yield reply
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status)
                 observed.code = code_of(error)
                 await abort(context, error)
 
@@ -131,7 +131,7 @@ async def reached(collection: Collection, wanted: Watermark, bell: Bell, deadlin
         remaining = until - time.monotonic()
         if remaining <= 0:
             raise DeadlinePassed(
-                f"{collection.name!r} is at {collection.watermark.sequences} and did not reach {wanted.sequences} in time",
+                f"{collection.name!r} is at {collection.watermark.sequences}, not at {wanted.sequences}, in time",
                 field="min_watermark",
                 reason="WATERMARK_NOT_REACHED",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from negmine.v1 import types_pb2 as pb
+
 from negmine_server.domain import Version, Watermark
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from negmine.v1 import types_pb2 as pb
 from numpy.typing import NDArray
 
-from negmine.v1 import types_pb2 as pb
 from negmine_server.errors import InvalidInput
 
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -30,11 +30,11 @@ Shape = Sequence[int | None]  # None = any extent
 def write(array: NDArray[Any]) -> pb.Tensor:
     """An array as a tensor."""
     dtype = _WIRE[array.dtype.newbyteorder("<")]
-    return pb.Tensor(dtype=dtype, shape=array.shape, data=np.ascontiguousarray(array).tobytes())
+    return pb.Tensor(dtype=pb.DataType.Name(dtype), shape=array.shape, data=np.ascontiguousarray(array).tobytes())
 
 
 def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape) -> NDArray[Any]:
-    """A tensor as an array that shares its bytes (read-only). bfloat16 comes as float32.
+    """A tensor as an array of its own: writable, since kernels are compiled for such. bfloat16 comes as float32.
 
     Raises:
         InvalidInput: another dtype or shape than asked for, or bytes that do not add up; names `field`.
@@ -62,7 +62,7 @@ def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape) -> 
             field=field,
             reason="WRONG_SIZE",
         )
-    array = np.frombuffer(tensor.data, dtype).reshape(extents)
+    array = np.frombuffer(bytearray(tensor.data), dtype).reshape(extents)
     if tensor.dtype == pb.DATA_TYPE_BFLOAT16:
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
 from negmine.v1 import mining_pb2 as pb
+
 from negmine_server.domain import NO_ID, STEP_BITS, STEP_MAX, DropReason, Filled, Negatives
 from negmine_server.rpc.read_mine import MineCall
 from negmine_server.rpc.states import write_version, write_watermark

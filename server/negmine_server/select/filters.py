@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from negmine_server.domain import F32, I32, I64, NO_ID, Candidates, DropReason
+from negmine_server.index.native import Scalar, compiled
 
 _REASONS = (
     DropReason.OWN_ID,
@@ -59,12 +59,12 @@ class Survivors:
         return {reason: int(count) for reason, count in zip(_REASONS, self._drops, strict=True) if count}
 
 
-@njit(cache=True, nogil=True)
-def _absorb(  # type: ignore[no-untyped-def]
-    ids, scores, versions, counts, anchors,
-    own_ids, positive_offsets, positive_ids, margin_ceilings, max_ceiling, floor,
-    out_ids, out_scores, out_versions, out_counts, drops,
-):  # fmt: skip
+@compiled
+def _absorb(
+    ids: I64, scores: F32, versions: I64, counts: I32, anchors: I64,
+    own_ids: I64, positive_offsets: I64, positive_ids: I64, margin_ceilings: F32, max_ceiling: Scalar, floor: Scalar,
+    out_ids: I64, out_scores: F32, out_versions: I64, out_counts: I32, drops: I64,
+) -> None:  # fmt: skip
     for row in range(len(anchors)):
         anchor = anchors[row]
         positives = positive_ids[positive_offsets[anchor] : positive_offsets[anchor + 1]]
@@ -91,8 +91,10 @@ def _absorb(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
-def _insert(item, score, version, ids, scores, versions, counts, anchor):  # type: ignore[no-untyped-def]
+@compiled
+def _insert(
+    item: int, score: Scalar, version: int, ids: I64, scores: F32, versions: I64, counts: I32, anchor: int
+) -> None:
     """Puts one survivor into its anchor's sorted list, which keeps the best."""
     place = counts[anchor]
     if place == len(ids):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Policy(Protocol):
 
 def random_keys(pool: Pool, seed: int) -> U64:
     """A random key per candidate [B, P], fixed by (seed, anchor, item id)."""
-    seeded = mix(pool.anchor_keys ^ mix(np.uint64([seed])))
+    seeded = mix(pool.anchor_keys ^ mix(np.array([seed], np.uint64)))
     return mix(seeded[:, None] ^ mix(pool.ids.astype(np.uint64)))
 
 
@@ -52,7 +52,7 @@ def places(pool: Pool, k: int, first: int = 0) -> I64:
     return np.where(place < pool.counts[:, None], place, -1)
 
 
-def taken(array: NDArray[np.generic], picks: I64, fill: float) -> NDArray[np.generic]:
+def taken(array: NDArray[Any], picks: I64, fill: float) -> NDArray[Any]:
     """An array [B, P] at the picks [B, k], `fill` where a pick is -1."""
     values = np.take_along_axis(array, np.maximum(picks, 0), axis=1)
     values[picks < 0] = fill

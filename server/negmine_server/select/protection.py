@@ -52,7 +52,7 @@ class Protection:
         return (self.absolute_margin, self.relative_margin, self.percent_of_positive) != (None, None, None)
 
     def margin_ceilings(self, positive_scores: F32) -> F32:
-        """The highest float32 score [B] that no margin drops, +inf where none is asked for; s+ must not be NaN there."""
+        """The highest float32 score [B] that no margin drops, +inf where none is asked for; s+ must not be NaN."""
         s = positive_scores.astype(np.float64)
         ceilings = np.full(len(s), np.inf, np.float32)
         if self.absolute_margin is not None:
