@@ -19,6 +19,7 @@ from negmine_server.catalog import Catalog, Entry, Record
 from negmine_server.domain import F32, Metric
 from negmine_server.errors import NotReady
 from negmine_server.spec import CollectionSpec
+from negmine_server.storage.log import begin_log
 from negmine_server.storage.objects import Objects
 from negmine_server.storage.snapshots import Snapshot, latest_snapshot, write_snapshot
 from negmine_server.vectors import stored
@@ -50,9 +51,9 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         objects.delete([item.key for item in objects.list(new.prefix + "/")])
         for shard in range(spec.shards):
             snapshot = _snapshot(old, shard, objects)
-            write_snapshot(
-                objects, f"{new.prefix}/{shard:04d}", snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta
-            )
+            prefix = f"{new.prefix}/{shard:04d}"
+            begin_log(objects, prefix, snapshot.sequence)  # sequences go on, so that watermarks stay good
+            write_snapshot(objects, prefix, snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta)
         catalog.swap(entry, spec)
     finally:
         collection.freezing = False

@@ -37,7 +37,7 @@ from negmine_server.storage.objects import Buffer, Objects
 from negmine_server.storage.records import TOKEN_BYTES, Kind, encode_frame
 from negmine_server.storage.takeover import LogGap, Replayed, Taken, replay, take
 
-__all__ = ["Log", "LogGap", "Replayed"]
+__all__ = ["Log", "LogGap", "Replayed", "begin_log"]
 
 WINDOW_MAX = 64
 
@@ -268,3 +268,8 @@ class Log:
             trimmed = self._bytes[index - 1] if index else 0
             self._sequences = self._sequences[index:]
             self._bytes = [size - trimmed for size in self._bytes[index:]]
+
+
+def begin_log(objects: Objects, prefix: str, after: int) -> None:
+    """Makes an empty log whose first record comes after `after`, for a state that was written elsewhere (a snapshot)."""
+    place_mark(objects, prefix, Mark(after, secrets.token_bytes(TOKEN_BYTES)))
