@@ -116,6 +116,7 @@ def channel_options(settings: Settings) -> list[tuple[str, int | str]]:
         ("grpc.max_receive_message_length", settings.message_bytes_max),
         # gRPC commits a call, and so never retries it, once its messages exceed this; the default is 256 KiB.
         ("grpc.per_rpc_retry_buffer_size", settings.message_bytes_max),
+        ("grpc.enable_retries", int(settings.retry.attempts_max > 1)),
         ("grpc.service_config", json.dumps(_service_config(settings.retry))),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
@@ -131,7 +132,7 @@ def channel_options(settings: Settings) -> list[tuple[str, int | str]]:
 
 
 def _service_config(retry: Retry) -> dict[str, object]:
-    if retry.attempts_max == 1:
+    if retry.attempts_max == 1:  # gRPC takes no policy of one attempt
         return {}
     policy = {
         "maxAttempts": retry.attempts_max,

@@ -63,9 +63,11 @@ class Store:
     batches: list[index_pb2.UpsertBatch] = field(default_factory=list)
     mined: list[mining_pb2.MineRequest] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    incarnations: deque[str] = field(default_factory=deque)  # of the answers to come
 
     def watermark(self) -> types_pb2.Watermark:
-        return types_pb2.Watermark(incarnation="one", epoch=1, sequences=[self.sequence])
+        incarnation = self.incarnations.popleft() if self.incarnations else "one"
+        return types_pb2.Watermark(incarnation=incarnation, epoch=1, sequences=[self.sequence])
 
     def apply(self, batch: index_pb2.UpsertBatch) -> index_pb2.UpsertAck:
         ids, step = read(batch.ids), batch.version.step
