@@ -12,6 +12,7 @@ import grpc
 from negmine import _upserts
 from negmine._exceptions import ClientClosed, DeadlineExceeded, NegmineError, Unavailable, from_rpc
 from negmine._results import UpsertResult
+from negmine.v1 import index_pb2
 
 if TYPE_CHECKING:
     from negmine._async_client import AsyncClient
@@ -40,6 +41,7 @@ class AsyncWriter:
         self._task: asyncio.Task[None] | None = None
         self._opened = False  # the server has answered `ready` once
         self._closed = False
+        self._reporting = False  # `on_ack` is being called, or has failed
         self._failure: Exception | None = None
         self._progress_s = 0.0  # when an ack came, or a batch began to wait
 
@@ -96,7 +98,7 @@ class AsyncWriter:
         """
         self._begin()
         async with self._changed:
-            await self._wait(lambda: self._opened and not self._outbox.waiting)
+            await self._wait(lambda: self._opened and not self._outbox.waiting and not self._reporting)
             return self._outbox.result
 
     async def close(self) -> None:
@@ -156,13 +158,7 @@ class AsyncWriter:
         sender = asyncio.create_task(self._send_all(call))
         try:
             async for message in call:
-                async with self._changed:
-                    acked = self._outbox.receive(message)
-                    self._opened = self._opened or self._outbox.ready
-                    self._progress_s = self._now_s()
-                    self._changed.notify_all()
-                if acked and self._on_ack is not None:
-                    self._on_ack(self._outbox.result)
+                await self._receive(message)
         except grpc.RpcError as failure:
             return from_rpc(failure)
         finally:
@@ -170,6 +166,16 @@ class AsyncWriter:
             await asyncio.gather(sender, return_exceptions=True)
             call.cancel()
         return Unavailable("the server ended the upsert stream", reason="STREAM_ENDED")
+
+    async def _receive(self, message: index_pb2.UpsertResponse) -> None:
+        async with self._changed:
+            if self._outbox.receive(message) and self._on_ack is not None:
+                self._reporting = True
+                self._on_ack(self._outbox.result)
+                self._reporting = False
+            self._opened = self._opened or self._outbox.ready
+            self._progress_s = self._now_s()
+            self._changed.notify_all()
 
     async def _send_all(self, call: Any) -> None:
         """What one connection sends, until it is cancelled or the connection ends."""

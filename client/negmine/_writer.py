@@ -51,6 +51,7 @@ class Writer:
         self._call: Any = None
         self._opened = False  # the server has answered `ready` once
         self._closing = False
+        self._reporting = False  # `on_ack` is being called, or has failed
         self._failure: BaseException | None = None
         self._progress_s = 0.0  # when an ack came, or a batch began to wait
 
@@ -110,7 +111,7 @@ class Writer:
         """
         self._begin()
         with self._changed:
-            self._wait(lambda: self._opened and not self._outbox.waiting)
+            self._wait(lambda: self._opened and not self._outbox.waiting and not self._reporting)
             return self._outbox.result
 
     def close(self) -> None:
@@ -199,13 +200,16 @@ class Writer:
 
     def _receive(self, message: index_pb2.UpsertResponse) -> None:
         with self._changed:
-            acked = self._outbox.receive(message)
+            self._reporting = self._outbox.receive(message) and self._on_ack is not None
             self._opened = self._opened or self._outbox.ready
             self._progress_s = time.monotonic()
             result = self._outbox.result
             self._changed.notify_all()
-        if acked and self._on_ack is not None:
+        if self._reporting and self._on_ack is not None:
             self._on_ack(result)
+            with self._changed:
+                self._reporting = False
+                self._changed.notify_all()
 
 
 class _Stream:
