@@ -17,6 +17,8 @@ ROWS_PER_PART = 262_144
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frozen:
+    """One instant of a shard's rows; holding it keeps their pages in memory."""
+
     view: View
     tombstones: dict[str, I64]  # ids, versions, times_ms, each [n], oldest first
 

@@ -44,6 +44,7 @@ def pages_of(view: View) -> Pages:
 
 
 def filters_of(query: Query) -> Filters:
+    """The in-scan filters of a query, without copying where its arrays allow."""
     return Filters(
         as_compiled(query.after_scores),
         as_compiled(query.after_ids),

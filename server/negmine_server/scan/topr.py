@@ -67,16 +67,21 @@ def _swap(scores: F32, ids: I64, rows: I32, i: int, j: int) -> None:
     rows[i], rows[j] = rows[j], rows[i]
 
 
+@inlined
+def _pick(low: int, high: int, turn: int) -> int:
+    """A scattered position in [low, high): no usual order of keys makes the pivots bad."""
+    mixed = np.uint64(low * 3 + high * 5 + turn) * np.uint64(0x9E3779B97F4A7C15)
+    return low + np.int64(((mixed >> np.uint64(32)) * np.uint64(high - low)) >> np.uint64(32))
+
+
 @kernel
 def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> Scalar:
     """Splits [low, high] so that [low, p] comes before [p + 1, high]; the pivot is the median of three."""
-    middle = (low + high) >> 1
-    if before(scores[middle], ids[middle], scores[low], ids[low]):
-        _swap(scores, ids, rows, middle, low)
-    if before(scores[high], ids[high], scores[low], ids[low]):
-        _swap(scores, ids, rows, high, low)
-    if before(scores[high], ids[high], scores[middle], ids[middle]):
-        _swap(scores, ids, rows, high, middle)
+    first, middle, last = _pick(low, high, 1), _pick(low, high, 2), _pick(low, high, 3)
+    if before(scores[middle], ids[middle], scores[first], ids[first]):
+        first, middle = middle, first
+    if before(scores[last], ids[last], scores[middle], ids[middle]):
+        middle = first if before(scores[last], ids[last], scores[first], ids[first]) else last
     score, key = scores[middle], ids[middle]
     i, j = low - 1, high + 1
     while True:
@@ -99,7 +104,7 @@ def nth_smallest(keys: NDArray[Any], n: int, k: int) -> Scalar:
     """
     low, high = 0, n
     while True:
-        first, middle, last = keys[low], keys[(low + high) >> 1], keys[high - 1]
+        first, middle, last = keys[_pick(low, high, 1)], keys[_pick(low, high, 2)], keys[_pick(low, high, 3)]
         pivot = max(min(first, middle), min(max(first, middle), last))
         split = low
         for i in range(low, high):

@@ -19,7 +19,7 @@ def warm_up() -> None:
 
     Tens of seconds when cold; later starts load the compiled kernels from numba's cache (NUMBA_CACHE_DIR) in a second.
     """
-    query = _query()
+    query = probe()
     for store, dtype in STORE_DTYPES.items():
         rows = Rows(1, store, _DIMENSION, page_rows=GROUP_ROWS)
         n = GROUP_ROWS
@@ -45,7 +45,8 @@ def warm_up() -> None:
             cpu.score_pairs(located.view, asked, np.zeros(2, np.int64), located.rows, Metric.INNER_PRODUCT)
 
 
-def _query() -> Query:
+def probe() -> Query:
+    """One anchor of 64 bits, with every kind of input."""
     return Query(
         scoring=Scoring.SYMMETRIC,
         codes=np.zeros((1, 1), np.uint64),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from negmine_server.domain import NO_GROUP, Batch, VectorStore
 from negmine_server.errors import InvalidInput
 from negmine_server.index import rows as rows_module
-from negmine_server.index.pages import View, gather
+from negmine_server.index.pages import Page, View, gather
 from negmine_server.index.rows import Outcome, Rows
 
 WORDS = 2
@@ -224,3 +224,27 @@ def test_readers_see_each_id_once_while_a_writer_overwrites() -> None:
         reader.join()
     assert not failures
     assert rows.stats().pages < 20
+
+
+def test_without_memory_for_a_page_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, model = Rows(WORDS, page_rows=PAGE), Model()
+    rows.apply(batch(list(range(40)), [1] * 40, 1))
+    model.apply(False, dict.fromkeys(range(40), 1), 1)
+    opened = []
+
+    def second_fails(page_rows: int, words: int) -> Page:
+        opened.append(page_rows)
+        if len(opened) == 2:
+            raise MemoryError
+        return Page(page_rows, words)
+
+    monkeypatch.setattr(rows_module, "Page", second_fails)
+    more = {"groups": np.full(200, 3)}
+    with pytest.raises(MemoryError):
+        rows.apply(batch(list(range(200)), [1] * 200, 2, **more))
+    assert contents(rows.view) == model.rows
+    rows.apply(batch(list(range(20, 220)), [1] * 200, 3))
+    model.apply(False, dict.fromkeys(range(20, 220), 1), 3)
+    assert contents(rows.view) == model.rows
+    located = rows.locate(np.arange(220))
+    assert set(gather(located.view, located.rows).get("groups", np.array([NO_GROUP])).tolist()) == {NO_GROUP}

@@ -297,8 +297,3 @@ def test_scans_beside_a_writer_return_each_id_once(scoring: Scoring) -> None:
     for searcher in searchers:
         searcher.join()
     assert not failures
-
-
-def test_the_cosine_table_falls_strictly() -> None:
-    for words in range(1, 65):
-        assert (np.diff(cpu.cosine_table(64 * words)) < 0).all()

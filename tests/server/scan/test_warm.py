@@ -25,7 +25,7 @@ for store, dtype in warm.STORE_DTYPES.items():
     rows.apply(Batch(ids=np.arange(n), versions=np.zeros(n, np.int64), codes=np.zeros((n, 3), np.uint64),
                      groups=np.zeros(n, np.int64), tags=np.zeros(n, np.uint64), vectors=np.ones((n, 20), dtype)))
     rows.apply(Batch(ids=np.arange(5), versions=np.ones(5, np.int64)))
-    query = replace(warm._query(), codes=np.zeros((1, 3), np.uint64), values=np.ones((1, 192), np.int8),
+    query = replace(warm.probe(), codes=np.zeros((1, 3), np.uint64), values=np.ones((1, 192), np.int8),
                     vectors=np.ones((1, 20), np.float32))
     for name in ("codes", "values", "vectors", "scales", "after_ids"):
         getattr(query, name).flags.writeable = False  # as arrays that view received bytes are

@@ -1,0 +1,45 @@
+"""Symmetric scores: the table, and the instructions that the kernel became."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from negmine_server.scan.hamming import cosine_table
+
+CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
+def test_the_cosine_table_falls_strictly() -> None:
+    for words in range(1, 65):
+        table = cosine_table(64 * words)
+        assert (np.diff(table) < 0).all()
+        assert table[0] == 1
+        assert table[-1] == -1
+
+
+PROGRAM = """
+import numpy as np
+from negmine_server.domain import Batch, Metric
+from negmine_server.index.rows import Rows
+from negmine_server.scan import cpu, hamming, warm
+rows = Rows(1)
+rows.apply(Batch(ids=np.arange(9), versions=np.zeros(9, np.int64), codes=np.zeros((9, 1), np.uint64)))
+cpu.top_r(rows.view, warm.probe(), 3, 64, Metric.COSINE)
+print(hamming.scan_hamming.inspect_asm(hamming.scan_hamming.signatures[0]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx512_vpopcntdq" not in CPU_FLAGS, reason="this CPU counts bits without VPOPCNTDQ")
+def test_the_kernel_counts_the_bits_of_eight_rows_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}  # numba keeps no assembly of cached kernels
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=110, check=True
+    )
+    wide = [line for line in done.stdout.splitlines() if "vpopcntq" in line and "zmm" in line]
+    assert len(wide) >= 8
