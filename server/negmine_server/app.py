@@ -20,11 +20,12 @@ from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2
 from prometheus_client import ProcessCollector, start_http_server
 
 from negmine_server import VERSION, freeze, metrics
-from negmine_server.catalog import Catalog, Entry, Record
+from negmine_server.catalog import Catalog, Entry
 from negmine_server.collection import Collection
 from negmine_server.committer import CommitOptions
 from negmine_server.engine.local import LocalEngine
 from negmine_server.intake import Intake
+from negmine_server.ledger import Record
 from negmine_server.rpc.collections import CollectionService
 from negmine_server.rpc.index import IndexService
 from negmine_server.rpc.mining import MiningService

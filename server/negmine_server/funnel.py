@@ -24,7 +24,6 @@ from negmine_server.select.protection import Protection
 SLACK = (
     3.0  # standard errors between a ceiling on exact scores and the one on estimates: 0.1 % of what it cuts may pass
 )
-POOL_MIN = 64
 RESCORE_FACTOR = 8  # candidates rescored per wanted negative: recall 0.95 and more at 256 bits (DESIGN "Quality")
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
@@ -161,7 +160,7 @@ class _Mine:
         options, survivors = self._options, self._survivors
         wanted = survivors.ids.shape[1]
         most = int(np.diff(options.positive_offsets).max(initial=0)) + 1  # the anchor's own item and its positives
-        first = options.pool or max(POOL_MIN, (RESCORE_FACTOR if options.rescore else 1) * wanted + most)
+        first = options.pool or (RESCORE_FACTOR if options.rescore else 1) * wanted + most
         pool = min(first, options.pool_max, options.max_scanned)
         looked = rounds = 0
         while anchors.size:

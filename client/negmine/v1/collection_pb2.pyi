@@ -14,11 +14,13 @@ class ServingState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SERVING_STATE_DATA_LOSS: _ClassVar[ServingState]
     SERVING_STATE_FENCED: _ClassVar[ServingState]
     SERVING_STATE_LOADING: _ClassVar[ServingState]
+    SERVING_STATE_FAILED: _ClassVar[ServingState]
 SERVING_STATE_UNSPECIFIED: ServingState
 SERVING_STATE_SERVING: ServingState
 SERVING_STATE_DATA_LOSS: ServingState
 SERVING_STATE_FENCED: ServingState
 SERVING_STATE_LOADING: ServingState
+SERVING_STATE_FAILED: ServingState
 
 class Mean(_message.Message):
     __slots__ = ("given", "estimate_rows")

@@ -271,5 +271,5 @@ class Log:
 
 
 def begin_log(objects: Objects, prefix: str, after: int) -> None:
-    """Makes an empty log whose first record comes after `after`, for a state that was written elsewhere (a snapshot)."""
+    """Makes an empty log whose first record comes after `after`, for a snapshot that was written elsewhere."""
     place_mark(objects, prefix, Mark(after, secrets.token_bytes(TOKEN_BYTES)))
