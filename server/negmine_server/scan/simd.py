@@ -173,7 +173,9 @@ def _dot(element: Any, widen: str) -> Callable[..., Any]:
                 wanted = _load(builder, _at(builder, query_at, builder.mul(loop.index, _constant(64))), _FLOATS16, 4)
                 builder.store(builder.fadd(builder.load(total), builder.fmul(row, wanted)), total)
             done = builder.mul(blocks, _constant(_DOT_LANES))
-            lanes = builder.bitcast(total, _F32.as_pointer())
+            rest = cgutils.alloca_once(builder, _FLOATS16)  # apart, so that `total` stays in a register
+            builder.store(builder.load(total), rest)
+            lanes = builder.bitcast(rest, _F32.as_pointer())
             with cgutils.for_range(builder, builder.sub(count, done)) as loop:
                 index = builder.add(done, loop.index)
                 value = _load(builder, _at(builder, stored_at, builder.mul(index, _constant(size))), element, size)
@@ -181,7 +183,7 @@ def _dot(element: Any, widen: str) -> Callable[..., Any]:
                 wanted = _load(builder, _at(builder, query_at, builder.mul(index, _constant(4))), _F32, 4)
                 lane = builder.gep(lanes, [loop.index])
                 builder.store(builder.fadd(builder.load(lane), builder.fmul(value, wanted)), lane)
-            return _fold(builder, builder.load(total))
+            return _fold(builder, builder.load(rest))
 
         return types.float32(types.uint64, types.uint64, types.int64), generate
 
