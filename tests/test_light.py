@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT_MODULES = {"cython_runtime", "google", "grpc", "grpc_status", "negmine", "numpy", "typing_extensions"}
+ADOPTED_BY_GRPC = {"grpc_health", "grpc_reflection", "grpc_tools"}  # `import grpc` takes these in where they are there
 LIGHT_DISTS = {
     "googleapis-common-protos",
     "grpcio",
@@ -54,7 +55,7 @@ def pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_is_light_where_everything_is_installed() -> None:
-    assert imported(sys.executable) <= LIGHT_MODULES
+    assert imported(sys.executable) <= LIGHT_MODULES | ADOPTED_BY_GRPC
 
 
 @pytest.fixture(scope="module")
