@@ -86,7 +86,7 @@ class MinePlan:
             last = min(last, first + (limits.anchors_max or count), count)
             cuts.append(slice(first, last))
             first = last
-        return cuts or [slice(0, 0)]  # the server says what is wrong with no anchors
+        return cuts or [slice(0, 0)]  # no anchors are a call as well: the server checks the rest
 
     def call(self, rows: slice) -> Call[mining_pb2.MineResponse]:
         """The call for one run of anchors."""

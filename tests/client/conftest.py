@@ -47,12 +47,14 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(
             command, stderr=output, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         )
-    while not ports.exists():
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    yield f"127.0.0.1:{json.loads(ports.read_text())['grpc']}"
-    process.terminate()
-    assert process.wait(30) == 0, log.read_text()
+    try:
+        while not ports.exists():  # kernels that are not cached yet are compiled first, which takes a minute
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield f"127.0.0.1:{json.loads(ports.read_text())['grpc']}"
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, log.read_text()
 
 
 @pytest.fixture

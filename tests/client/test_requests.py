@@ -161,6 +161,6 @@ def test_codes_are_sent_as_codes() -> None:
     assert read(second.codes.codes).tolist() == [[4, 5], [6, 7]]
 
 
-def test_no_anchors_are_one_call_that_the_server_refuses() -> None:
+def test_no_anchors_are_one_call() -> None:
     plan = _requests.plan("c", {"anchors": np.empty((0, 4), np.float32), "k": 1})
     assert plan.parts(limits()) == [slice(0, 0)]
