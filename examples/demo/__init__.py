@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from examples.demo.corpus import Corpus
 
+__all__ = ["NAMES", "CorpusError", "load"]
+
 NAMES = ("sample", "full", "glove")
 
 
