@@ -21,6 +21,7 @@ from negmine_server.errors import (
     DataLoss,
     Fenced,
     InvalidInput,
+    Loading,
     NegmineError,
     NotFound,
     NotReady,
@@ -31,6 +32,7 @@ from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import Objects
 
 LOG = logging.getLogger(__name__)
+LOADING_RETRY_MS = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -113,13 +115,14 @@ class Catalog:
 
         Raises:
             NotFound: no such name.
+            Loading: its logs are being replayed.
             DataLoss, NotReady, …: it is not served; says why.
         """
         entry = self.entry(name)
         if entry.problem is not None:
             raise type(entry.problem)(f"collection {entry.record.name!r} is not served: {entry.problem.message}")
         if entry.collection is None:
-            raise NotReady(f"collection {entry.record.name!r} is loading", reason="LOADING")
+            raise Loading(f"collection {entry.record.name!r} is loading", retry_after_ms=LOADING_RETRY_MS)
         return entry.collection
 
     def entry(self, name: str) -> Entry:

@@ -12,6 +12,7 @@ NegmineError
 ├── Aborted               an earlier batch of this writer failed: resend from there
 ├── Unimplemented         a field or method that this version does not serve
 ├── Overloaded            a bounded queue is full; retry after `retry_after_ms`
+├── Loading               the collection's logs are being replayed; retry after `retry_after_ms`
 ├── StorageFull           the data folder has no room; nothing of the batch was applied
 ├── StorageFailed         the data folder cannot be written; the outcome of the batch is unknown
 ├── DeadlinePassed        the caller's deadline passed before the work began
@@ -76,6 +77,10 @@ class Unimplemented(NegmineError):
 
 class Overloaded(NegmineError):
     reason = "OVERLOADED"
+
+
+class Loading(NegmineError):
+    reason = "LOADING"
 
 
 class StorageFull(NegmineError):

@@ -121,11 +121,13 @@ class Shard:
         self._on_applied = on_applied
         self._background = background
         self._snapshot_lock = Lock()
-        self._snapshot_asked = False
+        self._snapshot_asked = True  # none during the replay: a snapshot needs the committer
         self._log_bytes = 0  # behind the latest snapshot
         self._snapshot_sequence = 0
         log = self._load()
         self._committer = Committer(f"shard {prefix}", options.commit, log, self._take_over, self._apply, self._writers)
+        self._snapshot_asked = False
+        self._snapshot_if_due()
 
     @property
     def problem(self) -> NegmineError | None:
@@ -193,9 +195,7 @@ class Shard:
         self.sequence = sequence
         self._log_bytes += size
         self._on_applied()
-        if self._log_bytes >= self.options.snapshot_log_bytes and not self._snapshot_asked:
-            self._snapshot_asked = True
-            self._background.submit(self._snapshot_by_itself)
+        self._snapshot_if_due()
         return results
 
     def _apply_one(self, sequence: int, batch: Batch) -> Applied:
@@ -255,6 +255,11 @@ class Shard:
         self._writers.restore(meta["writers"])
         self.newest = meta["newest"]
         self.sequence = self._snapshot_sequence = snapshot.sequence
+
+    def _snapshot_if_due(self) -> None:
+        if self._log_bytes >= self.options.snapshot_log_bytes and not self._snapshot_asked:
+            self._snapshot_asked = True
+            self._background.submit(self._snapshot_by_itself)
 
     def _snapshot_by_itself(self) -> None:
         try:
