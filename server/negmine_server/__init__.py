@@ -1,6 +1,10 @@
 """The negmine server: hard-negative mining as a service."""
 
+import os
 from importlib.metadata import PackageNotFoundError, version
+
+# Before numpy is imported: threads of ours call BLAS side by side, and its own would only contend with them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
     VERSION = version("negmine-server")

@@ -9,7 +9,6 @@ A search that reads `sequence` first sees everything up to it.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
@@ -140,10 +139,7 @@ class Shard:
 
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """The best r visible rows per anchor, by the scan's score; with `rescore` also their exact scores."""
-        options = self.options
-        begin = time.perf_counter()
-        found = cpu.top_r(self._rows.view, query, r, options.bits, options.metric, rescored=rescore)
-        return replace(found, scan_s=time.perf_counter() - begin - found.rescore_s)
+        return cpu.top_r(self._rows.view, query, r, self.options.bits, self.options.metric, rescored=rescore)
 
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """Scores of (anchor, id) pairs [m], by the query's scoring or exactly; and whether each id is here."""
@@ -191,7 +187,6 @@ class Shard:
 
     def _apply(self, sequence: int, batches: list[Batch], size: int) -> list[Applied]:
         results = [self._apply_one(sequence, batch) for batch in batches]
-        self._rows.expire_tombstones(int(time.time() * 1e3))
         self.sequence = sequence
         self._log_bytes += size
         self._on_applied()
