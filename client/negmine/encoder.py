@@ -153,4 +153,5 @@ class Encoder:
 
 def _norms(rows: F32) -> F32:
     """Euclidean lengths [n] of rows [n, d]."""
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    squares: F32 = np.einsum("ij,ij->i", rows, rows)
+    return np.sqrt(squares)
