@@ -21,9 +21,9 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """While entered, the first ending signal raises Interrupted in the main thread; later ones change nothing.
+    """From the main thread: while entered, the first ending signal raises Interrupted; later ones change nothing.
 
-    Not for use outside the main thread.
+    They change nothing after the block either: an impatient second Ctrl-C does not break what the first one began.
     """
 
     def __init__(self) -> None:
@@ -37,8 +37,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if not self._over:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     @contextmanager
     def hold(self) -> Iterator[None]:

