@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -216,8 +217,20 @@ def _vector(given: NDArray[Any], field: str, length: int | None) -> NDArray[Any]
 
 
 def flatten(lists: Sequence[Any], field: str) -> tuple[I64, I64]:
-    """Offsets [B + 1] and values of B lists of ids."""
+    """Offsets [B + 1] and values of B lists of ids.
+
+    Raises:
+        InvalidInput: a list holds something else; the message names it.
+    """
+    if all(isinstance(ids, list | tuple) for ids in lists):  # 100 times faster than array by array
+        values = np.asarray(list(chain.from_iterable(lists)))
+        if values.ndim == 1 and (values.dtype.kind == "i" or not values.size):
+            return _offsets([len(ids) for ids in lists]), values.astype(np.int64)
     parts = [to_ids(ids, f"{field}[{anchor}]") for anchor, ids in enumerate(lists)]
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(ids) for ids in parts], out=offsets[1:])
-    return offsets, np.concatenate(parts) if parts else np.empty(0, np.int64)
+    return _offsets([len(ids) for ids in parts]), np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _offsets(lengths: list[int]) -> I64:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
