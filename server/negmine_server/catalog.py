@@ -226,10 +226,16 @@ class Catalog:
         """Gives a collection the spec with its mean estimated: opens what was written for it, lets go of the old."""
         with self._lock:
             old = entry.record
+            if self._entries.get(old.name) is not entry:
+                self._delete(f"collections/{old.incarnation}/")
+                raise NotFound(f"collection {old.name!r} was dropped meanwhile")
             record = replace(old, spec=spec)
             collection = self._open(record)
-            collection.generation = record.generation
-            self._replace(entry, record)
+            try:
+                self._replace(entry, record)
+            except NegmineError:
+                collection.engine.close()
+                raise
             entry.collection = collection
         self._delete(old.prefix + "/")
 

@@ -32,12 +32,11 @@ from negmine_server.domain import (
 )
 from negmine_server.encode import Anchors, standard_errors
 from negmine_server.engine.local import Engine, Sent
-from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput, NotReady, Overloaded
+from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput, NotReady
 from negmine_server.funnel import MineOptions, Picked, mine
+from negmine_server.gate import Gate
 from negmine_server.spec import CollectionSpec
 from negmine_server.vectors import restored, stored
-
-FREEZE_RETRY_MS = 200
 
 _STALENESS = metrics.array_histogram(
     "negmine_staleness_steps",
@@ -91,7 +90,7 @@ class Collection:
         self.generation = generation
         self.encoder: Encoder = spec.encoder()
         self.engine = engine
-        self.freezing = False  # its encoder is being fixed: upserts are asked to come back
+        self.gate = Gate(name)
         self._step_ahead_max = step_ahead_max
 
     @property
@@ -137,12 +136,13 @@ class Collection:
             FingerprintMismatch: codes of another encoder.
             Overloaded: the encoder is being frozen.
         """
-        if self.freezing:
-            raise Overloaded(f"{self.name!r} is fixing its encoder; retry", retry_after_ms=FREEZE_RETRY_MS)
+        return self.gate.write(lambda: self.engine.apply(self._batch(items)))
+
+    def _batch(self, items: Items) -> Batch:
         version = self._version(items.generation, items.step)
         codes, vectors = self._encode(items)
         kept, scales = stored(vectors, self.spec.kept_store) if vectors is not None else (None, None)
-        batch = Batch(
+        return Batch(
             ids=items.ids,
             versions=np.full(len(items.ids), version.pack(), np.int64),
             codes=codes.words,
@@ -157,16 +157,14 @@ class Collection:
             number=items.number,
             time_ms=int(time.time() * 1e3),
         )
-        return self.engine.apply(batch)
 
     def delete(self, ids: I64, generation: int | None, step: int | None) -> list[Sent]:
         """Queues a delete; without a step, of the newest version. Raises as `upsert`."""
-        if self.freezing:
-            raise Overloaded(f"{self.name!r} is fixing its encoder; retry", retry_after_ms=FREEZE_RETRY_MS)
         newest = max(self.newest, Version(self.generation, 0))
         at = newest if step is None else self._version(generation, step)
         versions = np.full(len(ids), at.pack(), np.int64)
-        return self.engine.apply(Batch(ids=ids, versions=versions, time_ms=int(time.time() * 1e3)))
+        batch = Batch(ids=ids, versions=versions, time_ms=int(time.time() * 1e3))
+        return self.gate.write(lambda: self.engine.apply(batch))
 
     def _version(self, generation: int | None, step: int) -> Version:
         if generation is None:
@@ -256,7 +254,7 @@ class Collection:
         places = np.flatnonzero(picked.ids != NO_ID)
         fetched = self.fetch(picked.ids.reshape(-1)[places])
         here = places[fetched.found]
-        if by_norm:
+        if by_norm and here.size:
             lengths.reshape(-1)[here] = fetched.columns["norms"]
             lengths *= picked.lengths[:, None]
         vectors = None

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negmine_server.catalog import Catalog, Entry, Record
+from negmine_server.catalog import Catalog, Entry
 from negmine_server.domain import F32, Metric
 from negmine_server.errors import NotReady
+from negmine_server.ledger import Record
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.log import begin_log
 from negmine_server.storage.objects import Objects
@@ -39,9 +40,8 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
     Raises what storage raises; the collection then stays as it was.
     """
     collection = entry.collection
-    if collection is None or collection.freezing or not due(entry):
+    if collection is None or not due(entry) or not collection.gate.shut():
         return
-    collection.freezing = True
     try:
         collection.engine.snapshot()
         old = entry.record
@@ -55,8 +55,10 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
             begin_log(objects, prefix, snapshot.sequence)  # sequences go on, so that watermarks stay good
             write_snapshot(objects, prefix, snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta)
         catalog.swap(entry, spec)
-    finally:
-        collection.freezing = False
+    except BaseException:
+        collection.gate.open()
+        raise
+    # The gate stays shut: a write that still holds the old collection is asked to come back, and finds the new one.
     collection.engine.close()
     LOG.info("collection %s: encoder frozen about the mean of its rows, length %.3g", old.name, np.linalg.norm(mean))
 

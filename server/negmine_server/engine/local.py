@@ -17,6 +17,7 @@ from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Qu
 from negmine_server.engine.merge import merge
 from negmine_server.engine.routing import shard_of
 from negmine_server.errors import NegmineError
+from negmine_server.index.pages import OPTIONALS, Column
 from negmine_server.shard import Shard, ShardStats, SnapshotResult
 
 BLOCK_ANCHORS = 256  # anchors of one task: small enough to keep all threads busy to the end
@@ -136,10 +137,16 @@ class LocalEngine:
             rows = np.flatnonzero(owners == number)
             if rows.size:
                 found[rows], columns = shard.fetch(ids[rows])
-                parts.append((rows[found[rows]], columns))
+                if found[rows].any():
+                    parts.append((rows[found[rows]], columns))
         order = np.argsort(np.concatenate([rows for rows, _ in parts])) if parts else np.empty(0, np.int64)
-        names = parts[0][1] if parts else {}
-        return found, {name: np.concatenate([columns[name] for _, columns in parts])[order] for name in names}
+        names = dict.fromkeys(name for _, columns in parts for name in columns)
+        return found, {
+            name: np.concatenate(
+                [columns[name] if name in columns else _absent(name, len(rows)) for rows, columns in parts]
+            )[order]
+            for name in names
+        }
 
     def snapshot(self) -> list[SnapshotResult]:
         """See Engine."""
@@ -153,6 +160,13 @@ class LocalEngine:
         """See Engine."""
         for shard in self._shards:
             shard.close()
+
+
+def _absent(name: str, n: int) -> NDArray[Any]:
+    """An optional column [n] of items of a shard in which no item has a value."""
+    spec = next(spec for spec in OPTIONALS if spec.name == name)
+    values = np.full(n, spec.fill, spec.dtype)
+    return ~values if spec.column is Column.GROUPS else values
 
 
 def _stack(blocks: list[Candidates]) -> Candidates:
