@@ -14,7 +14,15 @@ from negmine_server.collection import Collection, Fetched, Items
 from negmine_server.domain import NO_GROUP, STEP_BITS, STEP_MAX, Metric, VectorStore
 from negmine_server.errors import InvalidInput, TooLarge
 from negmine_server.rpc.states import write_watermark
-from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids, read_unique_ids, write
+from negmine_server.rpc.tensors import (
+    read,
+    read_embeddings,
+    read_floats,
+    read_ids,
+    read_lengths,
+    read_unique_ids,
+    write,
+)
 
 NUMBER_MAX = (1 << 63) - 1
 
@@ -79,12 +87,12 @@ def _read_codes(message: types_pb2.Codes, collection: Collection, rows: int) -> 
     words = read(message.codes, "codes.codes", (types_pb2.DATA_TYPE_UINT64,), (rows, collection.encoder.words))
     if not message.HasField("corrections"):
         raise InvalidInput("codes.corrections is not set; an upsert of codes needs it", field="codes.corrections")
-    corrections = read_floats(message.corrections, "codes.corrections", (rows,), allow_nan=False)
+    corrections = read_lengths(message.corrections, "codes.corrections", rows, zero=True)
     norms = np.ones(rows, np.float32)
     if collection.spec.metric is Metric.INNER_PRODUCT:
         if not message.HasField("norms"):
             raise InvalidInput("codes.norms is not set; inner product needs it", field="codes.norms")
-        norms = read_floats(message.norms, "codes.norms", (rows,), allow_nan=False)
+        norms = read_lengths(message.norms, "codes.norms", rows)
     return Codes(words, corrections, norms)
 
 

@@ -15,7 +15,7 @@ from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Metr
 from negmine_server.encode import Anchors
 from negmine_server.errors import InvalidInput, TooLarge, Unimplemented
 from negmine_server.funnel import MineOptions
-from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids
+from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids, read_lengths
 from negmine_server.select.policy import Policy
 from negmine_server.select.protection import Protection
 from negmine_server.select.top import Top
@@ -61,6 +61,8 @@ def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimit
     scoring = _scoring(request, collection)
     store = collection.spec.kept_store
     rescore = request.rescore if request.HasField("rescore") else store is not VectorStore.NONE
+    if request.rescore and anchors.embeddings is None:
+        raise InvalidInput("rescore needs the anchors' embeddings; received codes", field="rescore")
     rescore = rescore and anchors.embeddings is not None and scoring is not Scoring.FLOAT
     if (rescore or request.return_embeddings) and store is VectorStore.NONE:
         field = "rescore" if rescore else "return_embeddings"
@@ -104,7 +106,7 @@ def _read_anchors(request: pb.MineRequest, collection: Collection, limits: MineL
     codes = read(tensor, "codes.codes", (types_pb2.DATA_TYPE_UINT64,), (None, collection.encoder.words))
     norms = None
     if request.codes.HasField("norms") and collection.spec.metric is Metric.INNER_PRODUCT:
-        norms = read_floats(request.codes.norms, "codes.norms", (len(codes),), allow_nan=False)
+        norms = read_lengths(request.codes.norms, "codes.norms", len(codes))
     return Anchors(None, codes, norms)
 
 

@@ -109,6 +109,19 @@ def read_floats(tensor: pb.Tensor, field: str, shape: Shape, *, allow_nan: bool)
     return values
 
 
+def read_lengths(tensor: pb.Tensor, field: str, rows: int, *, zero: bool = False) -> NDArray[np.float32]:
+    """float32 values [rows], finite and above zero, or zero too where that is allowed."""
+    values = read_floats(tensor, field, (rows,), allow_nan=False)
+    bad = np.flatnonzero(values < 0 if zero else values <= 0)
+    if bad.size:
+        raise InvalidInput(
+            f"{field}[{bad[0]}] is {values[bad[0]]}; expected {'at least' if zero else 'above'} 0",
+            field=field,
+            reason="OUT_OF_RANGE",
+        )
+    return values
+
+
 def read_ids(tensor: pb.Tensor, field: str, rows: int | None, *, lowest: int = 0) -> NDArray[np.int64]:
     """int64 ids [rows], each at least `lowest`."""
     ids: NDArray[np.int64] = read(tensor, field, (pb.DATA_TYPE_INT64,), (rows,))
