@@ -1,0 +1,64 @@
+"""Servers for the server's tests: real ones, in a process of their own, and their rooms wired in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # tests are imported by path, and share the modules below
+
+from house import House
+from live_server import LiveServer
+from live_wire import Wire
+
+# Small bounds, so that tests reach them with small requests.
+BOUNDS = {
+    "anchors_max": 512,
+    "k_max": 100,
+    "positives_max": 50,
+    "batch_rows_max": 2000,
+    "message_bytes_max": 1 << 20,
+    "step_ahead_max": 1000,
+    "default_shards": 2,
+    "collections_max": 500,
+}
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """One server for all tests that leave it as they found it: each makes collections of its own."""
+    with LiveServer(tmp_path_factory.mktemp("shared"), **BOUNDS) as server:
+        yield server
+
+
+@pytest.fixture
+def wire(shared_server: LiveServer) -> Iterator[Wire]:
+    """Raw stubs on the shared server. Whatever a test did to it, it must still serve afterwards."""
+    with shared_server.wire() as wire:
+        yield wire
+        wire.check_serving()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
+    """Starts servers with settings of their own, on the test's folder if none is named."""
+    running: list[LiveServer] = []
+
+    def make(folder: Path | None = None, **settings: object) -> LiveServer:
+        running.append(LiveServer(folder or tmp_path / "data", **settings))
+        return running[-1].start()
+
+    yield make
+    for server in running:
+        server.kill()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """The rooms below rpc, wired as the app wires them, on real files."""
+    made = House(tmp_path / "house")
+    yield made
+    made.close()
