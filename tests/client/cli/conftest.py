@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from negmine.cli.app import run
 
-sys.path.append(str(Path(__file__).parent))  # tests are imported by path, and share made_files
+sys.path.append(str(Path(__file__).parent))  # tests are imported by path, and share the modules beside
+
+from command_line import COMMAND, Ran
 
 DIMENSION = 16  # of the collection that `fresh` makes
-COMMAND = [sys.executable, "-c", "from negmine.cli import main; main()"]  # what the console script runs
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One run of the command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def complaint(self) -> str:
-        """The one line on stderr."""
-        lines = self.err.strip().splitlines()
-        assert len(lines) == 1, self.err
-        return lines[0]
 
 
 @pytest.fixture

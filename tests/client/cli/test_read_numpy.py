@@ -28,7 +28,7 @@ def test_npy_comes_back_in_chunks(tmp_path: Path, vectors: np.ndarray, dtype: st
     source = NpyFile(str(path), ITEMS)
     parts = list(source.chunks())
     assert (source.dimension(), source.rows_total()) == (16, 200)
-    assert len(parts) > 5
+    assert len(parts) >= 4
     np.testing.assert_array_equal(np.concatenate([part.embeddings for part in parts]), vectors.astype(dtype))
     assert parts[1].place(0) == f"{path}, row {len(parts[0])}"
 
