@@ -223,11 +223,10 @@ class Catalog:
             return current + 1
 
     def swap(self, entry: Entry, spec: CollectionSpec) -> None:
-        """Gives a collection the spec with its mean estimated: opens what was written for it, lets go of the old."""
+        """Gives a collection the spec with its mean estimated: opens what was written for it."""
         with self._lock:
             old = entry.record
             if self._entries.get(old.name) is not entry:
-                self._delete(f"collections/{old.incarnation}/")
                 raise NotFound(f"collection {old.name!r} was dropped meanwhile")
             record = replace(old, spec=spec)
             collection = self._open(record)
@@ -237,7 +236,13 @@ class Catalog:
                 collection.engine.close()
                 raise
             entry.collection = collection
-        self._delete(old.prefix + "/")
+
+    def sweep(self, entry: Entry) -> None:
+        """Deletes what is stored of a collection, if it was dropped."""
+        with self._lock:
+            dropped = self._entries.get(entry.record.name) is not entry
+        if dropped:
+            self._delete(f"collections/{entry.record.incarnation}/")
 
     def close(self) -> None:
         """Finishes what is queued in every collection."""

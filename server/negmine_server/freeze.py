@@ -57,9 +57,11 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         catalog.swap(entry, spec)
     except BaseException:
         collection.gate.open()
+        catalog.sweep(entry)
         raise
     # The gate stays shut: a write that still holds the old collection is asked to come back, and finds the new one.
     collection.engine.close()
+    objects.delete([item.key for item in objects.list(old.prefix + "/")])
     LOG.info("collection %s: encoder frozen about the mean of its rows, length %.3g", old.name, np.linalg.norm(mean))
 
 
