@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import TypeVar
 
 from negmine_server import metrics
@@ -79,6 +79,8 @@ class Committer:
         self._waiting: deque[_Work] = deque()
         self._in_flight: deque[tuple[Future[int], list[_Work]]] = deque()
         self._stopping = False
+        self._closing = False
+        self._door = Lock()  # what is put in the mailbox before the stop is finished, nothing is put in after it
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -91,16 +93,17 @@ class Committer:
         """
         if self.problem is not None:
             raise self.problem
-        if self._stopping:
-            raise NotReady(f"{self._name} is closing")
         if self._mailbox.qsize() + len(self._waiting) >= self._options.queue_batches_max:
             raise Overloaded(
                 f"{self._name} has {self._options.queue_batches_max} batches waiting; retry later",
                 retry_after_ms=RETRY_AFTER_MS,
             )
         work = _Work(batch, encode_batch(batch), Future())
-        _QUEUE.inc()
-        self._mailbox.put(work)
+        with self._door:
+            if self._closing:
+                raise NotReady(f"{self._name} is closing")
+            _QUEUE.inc()
+            self._mailbox.put(work)
         return work.future
 
     def call(self, function: Callable[[Log | None], T]) -> T:
@@ -113,9 +116,12 @@ class Committer:
             except BaseException as error:  # noqa: BLE001 (raised in the caller)
                 done.set_exception(error)
 
-        if self._thread.is_alive():
-            self._mailbox.put(run)
-        else:
+        with self._door:
+            closing = self._closing
+            if not closing:
+                self._mailbox.put(run)
+        if closing:
+            self._thread.join()
             run()
         return done.result()
 
@@ -125,7 +131,9 @@ class Committer:
         def stop() -> None:
             self._stopping = True
 
-        self._mailbox.put(stop)
+        with self._door:
+            self._closing = True
+            self._mailbox.put(stop)
         if current_thread() is not self._thread:
             self._thread.join()
 
