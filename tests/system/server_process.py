@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 START_S = 90.0  # a cold cache compiles the kernels
@@ -27,7 +28,7 @@ class ServerProcess:
         self._output = folder / "server.log"
         self._ports_file = folder / "ports.json"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = self._metrics_port = 0
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -81,7 +82,13 @@ class ServerProcess:
         while not self.serving:
             assert time.monotonic() < deadline, f"not serving after {START_S:.0f} s:\n{self.output}"
             time.sleep(POLL_S)
-        self.port = json.loads(self._ports_file.read_text())["grpc"]
+        ports = json.loads(self._ports_file.read_text())
+        self.port, self._metrics_port = ports["grpc"], ports["metrics"]
+
+    def metrics(self) -> str:
+        """The page that Prometheus reads."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as page:
+            return page.read().decode()
 
     def kill(self) -> None:
         """SIGKILL: no time to write anything down. Nothing happens where no server runs."""
