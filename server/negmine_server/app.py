@@ -86,11 +86,11 @@ class App:
         self._catalog = Catalog(self._objects, self._open, collections_max=settings.collections_max)
         self._health = health.aio.HealthServicer()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._serve_metrics()  # before the gRPC server is there, which would have to be stopped when this fails
         self._server = self._make_server()
         await self._server.start()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop_asked.set)
-        self._serve_metrics()
         await loop.run_in_executor(self._background, warm_up)
         await loop.run_in_executor(self._background, self._catalog.open_all)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
