@@ -12,8 +12,8 @@ from grpc import aio
 from negmine import _calls
 from negmine._calls import Call
 from negmine._channel import credentials, stubs, within
-from negmine._exceptions import ClientClosed, from_rpc
-from negmine._models import Limits
+from negmine._exceptions import ClientClosed, TooLarge, Unimplemented, from_rpc
+from negmine._models import ServerInfo
 from negmine._settings import Settings, channel_options
 
 R = TypeVar("R")
@@ -26,7 +26,7 @@ class AsyncConnection:
         self.settings = settings
         self.channel = _open(settings)
         self.stubs: Final[dict[str, Any]] = stubs(self.channel)
-        self._limits: Limits | None = None
+        self._server: ServerInfo | None = None
 
     async def run(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> R:
         """Makes one call.
@@ -43,16 +43,19 @@ class AsyncConnection:
                 wait_for_ready=wait,
             )
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from None
+            error = from_rpc(failure)
+            if isinstance(error, TooLarge | Unimplemented):  # ask for the bounds again
+                self._server = None
+            raise error from None
         except aio.UsageError as failure:  # the channel was closed meanwhile
             raise ClientClosed("the client was closed during the call") from failure
         return call.parse(reply)
 
-    async def limits(self) -> Limits:
-        """The server's bounds, asked for once."""
-        if self._limits is None:
-            self._limits = within((await self.run(_calls.server_info())).limits, self.settings)
-        return self._limits
+    async def server(self) -> ServerInfo:
+        """The server's bounds and features, asked for once."""
+        if self._server is None:
+            self._server = within(await self.run(_calls.server_info()), self.settings)
+        return self._server
 
 
 class AsyncConnections:

@@ -122,4 +122,4 @@ class AsyncClient:
         return await self._connections.current().run(call, timeout_s, wait=wait)
 
     async def _limits(self) -> Limits:
-        return await self._connections.current().limits()
+        return (await self._connections.current().server()).limits

@@ -20,7 +20,7 @@ async def stream(
     checked_window(window)
     connection = connections.current()
     joiner = Joiner()
-    todo = parts(collection, batches, await connection.limits())
+    todo = parts(collection, batches, await connection.server())
     waiting: deque[tuple[Part, asyncio.Task[mining_pb2.MineResponse]]] = deque()
     try:
         while True:

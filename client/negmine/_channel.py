@@ -11,8 +11,8 @@ import grpc
 
 from negmine import _calls
 from negmine._calls import Call
-from negmine._exceptions import ClientClosed, from_rpc
-from negmine._models import Limits
+from negmine._exceptions import ClientClosed, NegmineError, TooLarge, Unimplemented, from_rpc
+from negmine._models import ServerInfo
 from negmine._settings import Settings, channel_options, read_pem
 from negmine.v1 import collection_pb2_grpc, index_pb2_grpc, mining_pb2_grpc
 
@@ -26,7 +26,7 @@ class Connection:
         self.settings = settings
         self.channel = _open(settings)
         self.stubs: Final[dict[str, Any]] = stubs(self.channel)
-        self._limits: Limits | None = None
+        self._server: ServerInfo | None = None
         _live.add(self)
 
     def run(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> R:
@@ -44,10 +44,17 @@ class Connection:
                 wait_for_ready=wait,
             )
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from None
+            raise self.failed(failure) from None
         except ValueError as failure:  # of gRPC: the channel was closed meanwhile
             raise ClientClosed("the client was closed during the call") from failure
         return call.parse(reply)
+
+    def failed(self, failure: Any) -> NegmineError:
+        """The error for what gRPC raised; where it is of a bound, the bounds are asked for again."""
+        error = from_rpc(failure)
+        if isinstance(error, TooLarge | Unimplemented):
+            self._server = None
+        return error
 
     def start(self, call: Call[R], timeout_s: float | None = None) -> Any:
         """Starts one call; its future goes to `finish`."""
@@ -56,11 +63,11 @@ class Connection:
             call.request, timeout=timeout_s or self.settings.timeout_s, metadata=self.settings.metadata
         )
 
-    def limits(self) -> Limits:
-        """The server's bounds, asked for once."""
-        if self._limits is None:
-            self._limits = within(self.run(_calls.server_info()).limits, self.settings)
-        return self._limits
+    def server(self) -> ServerInfo:
+        """The server's bounds and features, asked for once."""
+        if self._server is None:
+            self._server = within(self.run(_calls.server_info()), self.settings)
+        return self._server
 
 
 class Connections:
@@ -114,10 +121,10 @@ def credentials(settings: Settings) -> Any | None:
     )
 
 
-def within(limits: Limits, settings: Settings) -> Limits:
+def within(server: ServerInfo, settings: Settings) -> ServerInfo:
     """The server's bounds, with the message no larger than the client's own bound."""
-    size = min(limits.message_bytes_max or settings.message_bytes_max, settings.message_bytes_max)
-    return dataclasses.replace(limits, message_bytes_max=size)
+    size = min(server.limits.message_bytes_max or settings.message_bytes_max, settings.message_bytes_max)
+    return dataclasses.replace(server, limits=dataclasses.replace(server.limits, message_bytes_max=size))
 
 
 def _open(settings: Settings) -> Any:

@@ -157,12 +157,12 @@ class Client:
         return self._connections.current().run(call, timeout_s, wait=wait)
 
     def _limits(self) -> Limits:
-        return self._connections.current().limits()
+        return self._connections.current().server().limits
 
     def _mine(self, collection: str, args: MineArgs) -> Negatives:
         connection = self._connections.current()
         plan = _requests.plan(collection, args)
-        cuts = plan.parts(connection.limits())
+        cuts = plan.parts(connection.server())
         if len(cuts) > 1:
             return next(iter(MinePipeline(connection, collection, [args], PARTS_IN_FLIGHT)))
         return _joins.join(plan, [connection.run(plan.call(cuts[0]), plan.timeout_s)])

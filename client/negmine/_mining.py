@@ -11,8 +11,8 @@ import grpc
 
 from negmine import _joins, _requests
 from negmine._channel import Connection
-from negmine._exceptions import Cancelled, InvalidInput, NegmineError, from_rpc
-from negmine._models import Limits
+from negmine._exceptions import Cancelled, InvalidInput, NegmineError
+from negmine._models import ServerInfo
 from negmine._options import MineArgs
 from negmine._requests import MinePlan
 from negmine._results import Negatives
@@ -47,12 +47,12 @@ class Joiner:
         return _joins.join(part.plan, replies)
 
 
-def parts(collection: str, batches: Iterable[MineArgs], limits: Limits) -> Iterator[Part]:
+def parts(collection: str, batches: Iterable[MineArgs], server: ServerInfo) -> Iterator[Part]:
     """The parts of every batch in order; a batch whose arguments are wrong is one part with its error."""
     for args in batches:
         try:
             plan = _requests.plan(collection, args)
-            cuts = plan.parts(limits)
+            cuts = plan.parts(server)
         except NegmineError as wrong:
             yield Part(None, slice(0, 0), last=True, error=wrong)
             continue
@@ -80,7 +80,7 @@ class MinePipeline:
 
     def __iter__(self) -> Iterator[Negatives]:
         joiner = Joiner()
-        todo = parts(self._collection, self._batches, self._connection.limits())
+        todo = parts(self._collection, self._batches, self._connection.server())
         try:
             while self._fill(todo):
                 part, future = self._waiting[0]
@@ -118,7 +118,7 @@ class MinePipeline:
         try:
             reply: mining_pb2.MineResponse = future.result()
         except grpc.RpcError as failure:
-            raise from_rpc(failure) from None
+            raise self._connection.failed(failure) from None
         except grpc.FutureCancelledError as failure:
             raise Cancelled("mining was cancelled") from failure
         return reply

@@ -162,6 +162,12 @@ def policy_message(policy: Policy) -> policy_pb2.Policy:
     return message
 
 
+def policy_names(policy: Policy) -> list[str]:
+    """The wire's names of a policy and of the one inside it."""
+    inner = policy_names(policy.hard) if isinstance(policy, Mixed) else []
+    return [_FIELDS[type(policy)], *inner]
+
+
 def pool_of(policy: Policy) -> int:
     """Most candidates of an anchor that a reply under this policy may hold; 0 = k."""
     return policy.pool if isinstance(policy, Unremix) and policy.weights_only else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,10 +13,10 @@ from negmine import _arrays
 from negmine._arrays import Embeddings
 from negmine._calls import Call, watermark
 from negmine._encoding import Codes
-from negmine._exceptions import InvalidInput, TooLarge
-from negmine._models import Limits
+from negmine._exceptions import InvalidInput, TooLarge, Unimplemented
+from negmine._models import ServerInfo
 from negmine._options import MineArgs
-from negmine._policies import policy_message, pool_of, protection_message
+from negmine._policies import policy_message, policy_names, pool_of, protection_message
 from negmine._ragged import Ragged, ragged
 from negmine._scalars import choice, unsigned
 from negmine.encoder import DIMENSION_MAX
@@ -51,6 +52,7 @@ class MinePlan:
         device: of the answer's torch tensors; None = numpy.
         timeout_s: deadline of each part; None = the client's.
         reply_row_bytes: bytes of an anchor's answer.
+        needs: features that the server must have.
     """
 
     base: mining_pb2.MineRequest
@@ -60,13 +62,24 @@ class MinePlan:
     device: Any | None
     timeout_s: float | None
     reply_row_bytes: int
+    needs: tuple[str, ...]
 
-    def parts(self, limits: Limits) -> list[slice]:
+    def parts(self, server: ServerInfo) -> list[slice]:
         """Runs of anchors, each within the server's anchors and a message both ways.
 
         Raises:
             TooLarge: one anchor alone is beyond a message.
+            Unimplemented: the server does not serve what is asked; an older one would not know that it was asked.
         """
+        for feature in self.needs:
+            if feature not in server.features:
+                kind = feature.partition(".")[0]
+                others = ", ".join(sorted(name for name in server.features if name.startswith(kind + ".")))
+                raise Unimplemented(
+                    f"the server (version {server.version}) does not serve {feature}; it serves {others or 'none'}",
+                    field=kind,
+                )
+        limits = server.limits
         count = len(self.anchors)
         budget = limits.message_bytes_max - _ENVELOPE_BYTES
         positives = np.zeros(count, np.int64) if self.positives is None else np.diff(self.positives.offsets)
@@ -137,7 +150,18 @@ def plan(collection: str, args: MineArgs) -> MinePlan:
         device=_arrays.device_of(given),
         timeout_s=options.get("timeout_s"),
         reply_row_bytes=_reply_row_bytes(anchors, k, options),
+        needs=tuple(_needs(options)),
     )
+
+
+def _needs(options: dict[str, Any]) -> Iterator[str]:
+    if "policy" in options:
+        yield from (f"policy.{name}" for name in policy_names(options["policy"]))
+    if "protection" in options:
+        yield from (f"protection.{field.name}" for field, _ in protection_message(options["protection"]).ListFields())
+    for name, plain in (("scoring", "auto"), ("fill", "nothing")):
+        if options.get(name, plain) != plain:
+            yield f"{name}.{options[name]}"
 
 
 def _base(collection: str, k: int, options: dict[str, Any]) -> mining_pb2.MineRequest:

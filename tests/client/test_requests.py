@@ -15,13 +15,17 @@ from negmine.v1 import mining_pb2, types_pb2
 MARK = negmine.Watermark("abc", 3, (1, 2))
 
 
-def limits(anchors_max: int = 0, message_bytes_max: int = 1 << 20) -> negmine.Limits:
-    return negmine.Limits(message_bytes_max, anchors_max, 0, 0, 0, 0, 0, 0, 0)
+FEATURES = {"policy.top", "policy.window", "policy.mixed", "scoring.symmetric", "fill.relaxed", "protection.max_score"}
+
+
+def server(anchors_max: int = 0, message_bytes_max: int = 1 << 20) -> negmine.ServerInfo:
+    bounds = negmine.Limits(message_bytes_max, anchors_max, 0, 0, 0, 0, 0, 0, 0)
+    return negmine.ServerInfo("0.9", bounds, frozenset(FEATURES | {"protection.absolute_margin"}), "cpu")
 
 
 def request_of(**args: object) -> mining_pb2.MineRequest:
     plan = _requests.plan("c", {"anchors": np.ones((2, 4), np.float32), "k": 3, **args})  # type: ignore[typeddict-item]
-    (cut,) = plan.parts(limits())
+    (cut,) = plan.parts(server())
     return plan.call(cut).request
 
 
@@ -117,7 +121,7 @@ def test_names_that_do_not_exist_are_refused() -> None:
     st.integers(72, 200),
     st.booleans(),
 )
-def test_parts_cover_the_anchors_within_the_limits(
+def test_parts_cover_the_anchors_within_the_server(
     positives: list[int], anchors_max: int, dimension: int, kib: int, with_vectors: bool
 ) -> None:
     anchors = np.ones((len(positives), dimension), np.float32)
@@ -133,14 +137,14 @@ def test_parts_cover_the_anchors_within_the_limits(
             "return_embeddings": with_vectors,
         },
     )
-    bounds = limits(anchors_max, kib * 1024)
+    bounds = server(anchors_max, kib * 1024)
     cuts = plan.parts(bounds)
     assert [cut.start for cut in cuts[1:]] == [cut.stop for cut in cuts[:-1]]
     assert (cuts[0].start, cuts[-1].stop) == (0, len(anchors))
     for cut in cuts:
         assert 1 <= cut.stop - cut.start <= anchors_max
         request = plan.call(cut).request
-        assert request.ByteSize() <= bounds.message_bytes_max
+        assert request.ByteSize() <= bounds.limits.message_bytes_max
         assert request.embeddings.shape[0] == cut.stop - cut.start
         assert read(request.own_ids).tolist() == list(range(cut.start, cut.stop))
         assert np.diff(read(request.positives.offsets)).tolist() == positives[cut]
@@ -149,13 +153,13 @@ def test_parts_cover_the_anchors_within_the_limits(
 def test_an_anchor_beyond_a_message_is_too_large() -> None:
     plan = _requests.plan("c", {"anchors": np.ones((2, 8192), np.float32), "k": 1000, "return_embeddings": True})
     with pytest.raises(negmine.TooLarge, match="anchor 0 takes"):
-        plan.parts(limits(message_bytes_max=1 << 24))
+        plan.parts(server(message_bytes_max=1 << 24))
 
 
 def test_codes_are_sent_as_codes() -> None:
     codes = Codes(np.arange(8, dtype=np.uint64).reshape(4, 2), np.ones(4, np.float32), np.ones(4, np.float32), "print")
     plan = _requests.plan("c", {"anchors": codes, "k": 1})
-    first, second = (plan.call(cut).request for cut in plan.parts(limits(anchors_max=2)))
+    first, second = (plan.call(cut).request for cut in plan.parts(server(anchors_max=2)))
     assert first.WhichOneof("anchors") == "codes"
     assert second.codes.fingerprint == "print"
     assert read(second.codes.codes).tolist() == [[4, 5], [6, 7]]
@@ -163,4 +167,19 @@ def test_codes_are_sent_as_codes() -> None:
 
 def test_no_anchors_are_one_call() -> None:
     plan = _requests.plan("c", {"anchors": np.empty((0, 4), np.float32), "k": 1})
-    assert plan.parts(limits()) == [slice(0, 0)]
+    assert plan.parts(server()) == [slice(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("args", "feature"),
+    [
+        ({"policy": negmine.Softmax(1.0)}, "policy.softmax; it serves policy.mixed, policy.top, policy.window"),
+        ({"policy": negmine.Mixed(0.5, negmine.Dss(4, 1))}, "policy.dss"),
+        ({"scoring": "float"}, "scoring.float; it serves scoring.symmetric"),
+        ({"fill": "random"}, "fill.random"),
+        ({"protection": negmine.Protection(min_score=0.0)}, "protection.min_score"),
+    ],
+)
+def test_what_an_older_server_would_overlook_is_not_asked_of_it(args: dict, feature: str) -> None:
+    with pytest.raises(negmine.Unimplemented, match=rf"version 0\.9\) does not serve {feature}"):
+        request_of(**args)
