@@ -55,6 +55,10 @@ class Embeddings:
     def tensor(self) -> types_pb2.Tensor:
         return _tensor(self.values, self.wire_type)
 
+    def fill(self, message: types_pb2.Tensor) -> None:
+        """Writes them into a message that travels: copying a finished tensor into one costs three copies more."""
+        _fill(message, self.values, self.wire_type)
+
 
 def is_torch(value: object) -> bool:
     """Whether it is a torch tensor; torch is not imported to find out."""
@@ -163,6 +167,11 @@ def tensor(array: NDArray[Any]) -> types_pb2.Tensor:
     return _tensor(array, _WIRE[array.dtype.name])
 
 
+def fill(message: types_pb2.Tensor, array: NDArray[Any]) -> None:
+    """Writes an array into a message that travels."""
+    _fill(message, array, _WIRE[array.dtype.name])
+
+
 def array(message: types_pb2.Tensor, dtype: str) -> NDArray[Any]:
     """A tensor of an answer, as an array of its own that may be written to.
 
@@ -171,17 +180,25 @@ def array(message: types_pb2.Tensor, dtype: str) -> NDArray[Any]:
     """
     wanted = _NUMPY[_WIRE[dtype]]
     shape = tuple(message.shape)
-    if message.dtype != _WIRE[dtype] or len(message.data) != wanted.itemsize * int(np.prod(shape)):
+    data = message.data  # a copy each time it is asked for
+    if message.dtype != _WIRE[dtype] or len(data) != wanted.itemsize * int(np.prod(shape)):
         raise Internal(
-            f"the server sent a tensor of type {message.dtype}, shape {shape} and {len(message.data)} bytes; "
+            f"the server sent a tensor of type {message.dtype}, shape {shape} and {len(data)} bytes; "
             f"expected {dtype}"
         )
-    return np.frombuffer(message.data, wanted).reshape(shape).astype(dtype)
+    return np.frombuffer(data, wanted).reshape(shape).astype(dtype)
 
 
 def _tensor(values: NDArray[Any], wire_type: int) -> types_pb2.Tensor:
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return types_pb2.Tensor(dtype=wire_type, shape=values.shape, data=little.tobytes())  # type: ignore[arg-type]
+    message = types_pb2.Tensor()
+    _fill(message, values, wire_type)
+    return message
+
+
+def _fill(message: types_pb2.Tensor, values: NDArray[Any], wire_type: int) -> None:
+    message.dtype = wire_type  # type: ignore[assignment]
+    message.shape.extend(values.shape)
+    message.data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _numpy(value: Any) -> tuple[NDArray[Any], bool]:

@@ -86,7 +86,7 @@ class AsyncWriter:
                 await self._wait(lambda: not self._outbox.full)
                 if not self._outbox.waiting:
                     self._progress_s = self._now_s()
-                self._outbox.put(held.batch(rows), rows.stop - rows.start)
+                self._outbox.put(held.request(rows), rows.stop - rows.start)
                 self._changed.notify_all()
 
     async def flush(self) -> UpsertResult:

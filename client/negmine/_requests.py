@@ -109,7 +109,7 @@ class MinePlan:
         if isinstance(part, Codes):
             request.codes.CopyFrom(codes_message(part))
         else:
-            request.embeddings.CopyFrom(part.tensor())
+            part.fill(request.embeddings)
         for field, values in self.rows.items():
             getattr(request, field).CopyFrom(_arrays.tensor(values[rows] if len(values) > 1 else values))
         if self.positives is not None:

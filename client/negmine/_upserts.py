@@ -66,21 +66,24 @@ class Items:
             return beside + int(self.items.words.shape[1]) * 8 + 8
         return beside + self.items.row_bytes
 
-    def batch(self, rows: slice) -> index_pb2.UpsertBatch:
+    def request(self, rows: slice) -> index_pb2.UpsertRequest:
         """Some of the rows as they travel, not numbered yet."""
-        batch = index_pb2.UpsertBatch(ids=_arrays.tensor(self.ids[rows]), version=self.version)
+        request = index_pb2.UpsertRequest()
+        batch = request.batch
+        batch.version.CopyFrom(self.version)
+        _arrays.fill(batch.ids, self.ids[rows])
         part = self.items[rows]
         if isinstance(part, Codes):
             batch.codes.CopyFrom(codes_message(part))
         else:
-            batch.embeddings.CopyFrom(part.tensor())
+            part.fill(batch.embeddings)
         if self.groups is not None:
-            batch.groups.CopyFrom(_arrays.tensor(self.groups[rows]))
+            _arrays.fill(batch.groups, self.groups[rows])
         if self.tags is not None:
-            batch.tags.CopyFrom(_arrays.tensor(self.tags[rows]))
+            _arrays.fill(batch.tags, self.tags[rows])
         if self.uncertainties is not None:
-            batch.uncertainties.CopyFrom(_arrays.tensor(self.uncertainties[rows]))
-        return batch
+            _arrays.fill(batch.uncertainties, self.uncertainties[rows])
+        return request
 
 
 def items(ids: Any, given: Any, step: int, generation: int | None, groups: Any, tags: Any, uncertainties: Any) -> Items:
@@ -164,10 +167,10 @@ class Outbox:
         for first in range(0, len(held), rows):
             yield slice(first, min(first + rows, len(held)))
 
-    def put(self, batch: index_pb2.UpsertBatch, rows: int) -> None:
+    def put(self, request: index_pb2.UpsertRequest, rows: int) -> None:
         """Numbers a batch and lines it up."""
-        batch.number = self._next
-        self._waiting.append(Sent(self._next, rows, index_pb2.UpsertRequest(batch=batch)))
+        request.batch.number = self._next
+        self._waiting.append(Sent(self._next, rows, request))
         self._next += 1
         self._rows_sent += rows
 

@@ -99,7 +99,7 @@ class Writer:
                 self._wait(lambda: not self._outbox.full)
                 if not self._outbox.waiting:
                     self._progress_s = time.monotonic()
-                self._outbox.put(held.batch(rows), rows.stop - rows.start)
+                self._outbox.put(held.request(rows), rows.stop - rows.start)
                 self._changed.notify_all()
 
     def flush(self) -> UpsertResult:

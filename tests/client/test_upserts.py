@@ -59,7 +59,7 @@ def test_any_schedule_applies_each_batch_once_and_in_order(actions: list[str], w
     put = sent = acked = 0
     for action in [*actions, *["send", "ack"] * 10]:
         if action == "put" and not box.full:
-            box.put(index_pb2.UpsertBatch(), 1)
+            box.put(index_pb2.UpsertRequest(), 1)
             put += 1
         elif action == "send" and (following := box.after(sent)) is not None:
             server.receive(following.number)
@@ -90,7 +90,7 @@ def test_results_add_up_and_watermarks_merge() -> None:
     box.start()
     box.receive(ready())
     for _ in range(2):
-        box.put(index_pb2.UpsertBatch(), 10)
+        box.put(index_pb2.UpsertRequest(), 10)
     box.receive(ack(1, inserted=4, overwritten=3, stale=3, sequence=5))
     box.receive(ack(2, inserted=1, sequence=4))  # a retried batch of which only one row was new
     assert box.result == negmine.UpsertResult(5, 3, 3, 9, negmine.Watermark("i", 1, (5,)))
@@ -102,7 +102,7 @@ def test_failures_count_only_in_a_row() -> None:
     for _ in range(3):
         box.start()
         box.receive(ready())
-        box.put(index_pb2.UpsertBatch(), 1)
+        box.put(index_pb2.UpsertRequest(), 1)
         box.receive(ack(box.after(0).number))  # type: ignore[union-attr]
         box.fail(negmine.Unavailable("cut"))
         box.fail(negmine.Unavailable("cut"))
@@ -149,4 +149,4 @@ def test_batches_cover_the_rows_within_the_limits(
     assert [cut.start for cut in cuts] == [0, *[cut.stop for cut in cuts[:-1]]]
     assert cuts[-1].stop == count
     assert max(cut.stop - cut.start for cut in cuts) <= min(batch_rows or rows_max, rows_max)
-    assert held.batch(cuts[0]).ByteSize() <= 1 << 20
+    assert held.request(cuts[0]).batch.ByteSize() <= 1 << 20

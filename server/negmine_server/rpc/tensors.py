@@ -56,13 +56,14 @@ def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape) -> 
     expected = dtype.itemsize
     for extent in extents:
         expected *= extent
-    if len(tensor.data) != expected:
+    data = tensor.data  # a copy each time it is asked for
+    if len(data) != expected:
         raise InvalidInput(
-            f"{field} has {len(tensor.data)} bytes; shape {list(extents)} of {_name(tensor.dtype)} takes {expected}",
+            f"{field} has {len(data)} bytes; shape {list(extents)} of {_name(tensor.dtype)} takes {expected}",
             field=field,
             reason="WRONG_SIZE",
         )
-    array = np.frombuffer(bytearray(tensor.data), dtype).reshape(extents)
+    array = np.frombuffer(bytearray(data), dtype).reshape(extents)
     if tensor.dtype == pb.DATA_TYPE_BFLOAT16:
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array
