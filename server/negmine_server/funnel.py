@@ -14,7 +14,19 @@ import numpy as np
 from negmine.encoder import Encoder
 
 from negmine_server import metrics
-from negmine_server.domain import F32, I64, NO_ID, U64, Bool, Candidates, DropReason, Filled, Scoring
+from negmine_server.domain import (
+    F32,
+    I64,
+    NO_GROUP,
+    NO_ID,
+    STEP_MAX,
+    U64,
+    Bool,
+    Candidates,
+    DropReason,
+    Filled,
+    Scoring,
+)
 from negmine_server.encode import Anchors, encode, standard_errors
 from negmine_server.engine.local import Engine
 from negmine_server.select.filters import Exclusions, Survivors
@@ -106,7 +118,8 @@ class _Mine:
             positive_scores, missing = self._score_positives()
         doomed = np.isnan(positive_scores) & options.protection.needs_positive
         self._filled[doomed] = Filled.NO_POSITIVE_SCORE
-        margins = options.protection.margin_ceilings(np.where(doomed, np.float32(np.inf), positive_scores))
+        margins = options.protection.margin_ceilings(np.where(doomed, np.float32(0), positive_scores))
+        margins[doomed] = np.inf
         self._limit_scan(margins)
         exclusions = Exclusions(
             options.own_ids,
@@ -159,14 +172,18 @@ class _Mine:
         """Scan rounds over the anchors that still want more."""
         options, survivors = self._options, self._survivors
         wanted = survivors.ids.shape[1]
-        most = int(np.diff(options.positive_offsets).max(initial=0)) + 1  # the anchor's own item and its positives
-        first = options.pool or (RESCORE_FACTOR if options.rescore else 1) * wanted + most
-        pool = min(first, options.pool_max, options.max_scanned)
-        looked = rounds = 0
+        # A pool [B] for each anchor by itself, so that its answer does not depend on the batch it came in: what is
+        # wanted, and room for the anchor's own item and its positives.
+        pools = (RESCORE_FACTOR if options.rescore else 1) * wanted + 1 + np.diff(options.positive_offsets)
+        pools = np.minimum(options.pool or pools, min(options.pool_max, options.max_scanned))
+        looked = np.zeros(self._query.rows, np.int64)
+        pools, rounds = np.broadcast_to(pools, looked.shape), 0
         while anchors.size:
-            found = self._engine.search(self._query.take(anchors), pool, rescore=options.rescore)
+            pool = pools[anchors]
+            found = self._engine.search(self._query.take(anchors), int(pool.max()), rescore=options.rescore)
+            found = replace(found, counts=np.minimum(found.counts, pool).astype(np.int32))
             rounds += 1
-            looked += pool
+            looked[anchors] += pool
             self._stages.add("scan", found.scan_s)
             if options.rescore:
                 self._stages.add("rescore", found.rescore_s)
@@ -183,32 +200,37 @@ class _Mine:
             # What a policy wants may be more than k: only an anchor with fewer than k is starved.
             self._filled[anchors[short & ended]] = Filled.EXHAUSTED
             going = short & ~ended
-            if looked >= options.max_scanned:
-                self._filled[anchors[going]] = Filled.BUDGET
-                break
+            spent = looked[anchors] >= options.max_scanned
+            self._filled[anchors[going & spent]] = Filled.BUDGET
+            going &= ~spent
             self._go_on_below(found, anchors, going)
             anchors = anchors[going]
-            pool = min(pool * 2, options.pool_max, options.max_scanned - looked)
+            pools = np.minimum(np.minimum(pools * 2, options.pool_max), options.max_scanned - looked)
         _ROUNDS.observe(rounds)
 
     def _go_on_below(self, found: Candidates, anchors: I64, going: Bool) -> None:
         """Moves the cursor of the anchors that go on to the last candidate they saw."""
         after_scores, after_ids = self._query.after_scores.copy(), self._query.after_ids.copy()
-        after_scores[anchors[going]] = found.scores[going, -1]
-        after_ids[anchors[going]] = found.ids[going, -1]
+        last = found.counts[going] - 1
+        after_scores[anchors[going]] = found.scores[going, last]
+        after_ids[anchors[going]] = found.ids[going, last]
         self._query = replace(self._query, after_scores=after_scores, after_ids=after_ids)
 
     def _count_cut(self, found: Candidates, anchors: I64, exclusions: Exclusions) -> None:
-        """Counts what the ceiling kept out of the scan: the anchors' own items and positives apart."""
+        """Counts what the ceiling alone kept out of the scan: the anchors' own items and positives apart."""
         if not found.above.any():
             return
         options = self._options
         offsets = options.positive_offsets
         with_own = np.flatnonzero(options.own_ids != NO_ID)
-        owners = np.concatenate([with_own, np.repeat(np.arange(self._query.rows), np.diff(offsets))])
-        ids = np.concatenate([options.own_ids[with_own], options.positive_ids])
+        owners = np.repeat(np.arange(self._query.rows), np.diff(offsets))
+        again = (np.diff(owners, prepend=-1) == 0) & (np.diff(options.positive_ids, prepend=-1) == 0)  # named twice
+        once = ~again & (options.positive_ids != options.own_ids[owners])
+        owners = np.concatenate([with_own, owners[once]])
+        ids = np.concatenate([options.own_ids[with_own], options.positive_ids[once]])
         scores, here = self._engine.score(self._query, owners, ids, rescore=False)
-        above = here & (scores > self._query.after_scores[owners])
+        above = here & (scores > self._query.after_scores[owners]) & np.isin(owners, anchors)
+        above[above] = self._admitted(owners[above], ids[above], scores[above])
         by_anchor = np.zeros(self._query.rows, np.int64)
         by_anchor[anchors] = found.above
         by_anchor = np.maximum(by_anchor - np.bincount(owners[above], minlength=self._query.rows), 0)
@@ -219,6 +241,23 @@ class _Mine:
             DropReason.MARGIN: int(by_anchor[by_margin].sum()),
             DropReason.MAX_SCORE: int(by_anchor[~by_margin].sum()),
         }
+
+    def _admitted(self, owners: I64, ids: I64, scores: F32) -> Bool:
+        """Whether the scan's other filters admit each pair [m]; an item that has gone since is not admitted."""
+        query = self._query
+        found, columns = self._engine.fetch(ids)
+        owners = owners[found]
+        passed = scores[found] >= query.floors[owners]
+        if owners.size:
+            groups = columns.get("groups", np.full(owners.size, NO_GROUP))
+            tags = columns.get("tags", np.zeros(owners.size, np.uint64))
+            passed &= (groups != query.exclude_groups[owners]) | (groups == NO_GROUP)
+            passed &= (tags & query.require_tags[owners]) == query.require_tags[owners]
+            passed &= (tags & query.forbid_tags[owners]) == 0
+            passed &= (columns["versions"] & STEP_MAX) >= query.min_steps[owners]
+        admitted = found.copy()
+        admitted[found] = passed
+        return admitted
 
     def _pick(self, positive_scores: F32, missing: tuple[tuple[int, int], ...]) -> Picked:
         options, survivors = self._options, self._survivors
