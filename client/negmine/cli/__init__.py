@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the server said no or could not be reached; 2 wrong usage 
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Final
 
@@ -13,6 +14,7 @@ _EXTRA: Final = {"pyarrow", "rich", "typer"}  # what `negmine[cli]` brings
 
 def main() -> None:
     """The console script."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit, so that unfinished files are removed
     try:
         from negmine.cli.app import run  # noqa: PLC0415 — its imports may be missing, which is said without a traceback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
@@ -25,16 +26,20 @@ class RowProgress:
             transient=True,
             disable=not session.shows_progress,
         )
+        self._started_s = time.monotonic()
         self._task = self._progress.add_task(title, total=None)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._started_s = time.monotonic()
+        if not self._progress.disable:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if not self._progress.disable:
+            self._progress.stop()
 
     def show(self, done: int, total: int | None) -> None:
         """Rows done, of a total that may be an estimate or unknown. Safe from any thread."""
@@ -43,7 +48,7 @@ class RowProgress:
     @property
     def seconds(self) -> float:
         """Since it began."""
-        return self._progress.tasks[0].elapsed or 0.0
+        return time.monotonic() - self._started_s
 
 
 class _Rows(ProgressColumn):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from negmine.cli.mistakes import Mistake
 from negmine.cli.rows import Ragged, Rows, chunk_rows, find_columns
 
+_BUFFER_BYTES = 1 << 20  # read ahead of each column; otherwise a whole row group is in memory
 _FIRST_ROWS = 64  # read to learn the dimension, where the type does not say it
 
 
@@ -22,7 +23,7 @@ class ParquetFile:
     def __init__(self, path: str, named: dict[str, str | None]) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         except pa.ArrowException as wrong:
             raise Mistake(f"{path} is not a readable Parquet file: {str(wrong).splitlines()[0]}") from wrong
         self._columns = find_columns(named, self._file.schema_arrow.names, path)

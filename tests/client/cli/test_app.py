@@ -88,7 +88,10 @@ def test_a_missing_extra_is_said_without_a_traceback(missing: str) -> None:
     assert done.stderr == f"negmine: the command line needs {missing}, which is missing: pip install 'negmine[cli]'\n"
 
 
-def test_ctrl_c_leaves_nothing_behind(target: str, fresh: negmine.Collection, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code", "said"), [("SIGINT", 130, "negmine: interrupted\n"), ("SIGTERM", 143, "")])
+def test_a_stopped_command_leaves_nothing_behind(
+    sent: str, code: int, said: str, target: str, fresh: negmine.Collection, tmp_path: Path
+) -> None:
     words = [*COMMAND, "--target", target, "mine", fresh.name, "-", "-o", str(tmp_path / "out.jsonl")]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -97,9 +100,9 @@ def test_ctrl_c_leaves_nothing_behind(target: str, fresh: negmine.Collection, tm
         while not any(tmp_path.iterdir()):  # the unfinished output, made before the anchors are read
             assert process.poll() is None
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read().endswith("negmine: interrupted\n")
+        process.send_signal(signal.Signals[sent])
+        assert process.wait(30) == code
+        assert process.stderr.read() == said
     assert list(tmp_path.iterdir()) == []
 
 
