@@ -13,10 +13,8 @@ from negmine_server.index.native import compiled
 def merge(parts: list[Candidates], r: int) -> Candidates:
     """The best r of several shards' candidates, by (score descending, id ascending), as one scan of all would give.
 
-    Times are those of the slowest part, scanned rows and rows above the cursor are summed.
+    Scanned rows and rows above the cursor are summed; times are the caller's to say.
     """
-    scan_s = max(part.scan_s for part in parts)
-    rescore_s = max(part.rescore_s for part in parts)
     scanned = sum(part.scanned for part in parts)
     above: I64 = np.stack([part.above for part in parts]).sum(axis=0)
     ids = np.stack([part.ids for part in parts])
@@ -43,8 +41,6 @@ def merge(parts: list[Candidates], r: int) -> Candidates:
         counts=merged,
         above=above,
         scanned=scanned,
-        scan_s=scan_s,
-        rescore_s=rescore_s,
     )
 
 
