@@ -99,6 +99,7 @@ class Committer:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         work = _Work(batch, encode_batch(batch), Future())
+        work.future.set_running_or_notify_cancel()  # a caller who leaves cannot cancel it: it may be in the log already
         with self._door:
             if self._closing:
                 raise NotReady(f"{self._name} is closing")

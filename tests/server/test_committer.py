@@ -211,6 +211,17 @@ def test_a_batch_in_doubt_that_made_it_is_applied_by_the_takeover(bench: Bench) 
     assert found(shard, 1, 2) == [True, True]
 
 
+def test_a_caller_who_leaves_cannot_cancel_a_batch(bench: Bench) -> None:
+    shard = bench.shard(CommitOptions(window=1, bytes_max=1))
+    bench.hold()
+    futures = [shard.apply(rows(number)) for number in range(3)]
+    bench.objects.arrived.acquire()
+    assert not any(future.cancel() for future in futures)
+    bench.let_go()
+    assert [future.result(WAIT_S).inserted for future in futures] == [1, 1, 1]
+    assert shard.apply(rows(3)).result(WAIT_S).inserted == 1
+
+
 def test_another_owner_fences_it(bench: Bench) -> None:
     old = bench.shard()
     old.apply(rows(1)).result(WAIT_S)
