@@ -22,10 +22,15 @@ class Writers:
         return bool(writer) and number <= self._last.get(writer, 0)
 
     def check(self, writer: str, number: int) -> None:
-        """Raises Aborted where an earlier batch of this writer failed and was not resent."""
+        """Raises Aborted where an earlier batch of this writer failed and was not resent.
+
+        A batch that passes is on its way to the log, where those after it follow it in order.
+        """
         failed = self._failed.get(writer)
         if failed is not None and number > failed:
             raise Aborted(f"batch {number} of writer {writer!r} came after batch {failed} failed; resend from {failed}")
+        if failed == number:
+            del self._failed[writer]
 
     def record(self, writer: str, number: int) -> None:
         """The batch is applied."""

@@ -27,8 +27,10 @@ def test_a_failed_batch_holds_back_the_later_ones_of_its_writer_alone() -> None:
     writers.check("w", 4)
     writers.check("v", 9)
     writers.check("", 0)
-    writers.record("w", 4)
-    writers.check("w", 5)
+    writers.check("w", 5)  # right behind the resent one
+    writers.fail("w", 4)
+    with pytest.raises(Aborted):
+        writers.check("w", 6)
 
 
 def test_what_was_applied_after_all_has_not_failed() -> None:
