@@ -121,7 +121,7 @@ def small_commits(queue_batches_max: int = 256, window: int = 2) -> CommitOption
 def items(ids: ArrayLike, embeddings: Any, **changes: Any) -> Items:
     values: dict[str, Any] = {
         "ids": np.asarray(ids, np.int64),
-        "embeddings": np.asarray(embeddings, np.float32),
+        "embeddings": None if embeddings is None else np.asarray(embeddings, np.float32),
         "codes": None,
         "fingerprint": "",
         "groups": None,

@@ -163,11 +163,11 @@ def test_writes_that_are_being_encoded_are_waited_for(house: House) -> None:
 
 def shut_out(collection: Collection) -> None:
     """Returns once writes are refused."""
-    try:
-        while True:
+    while True:
+        try:
             collection.gate.write(list)
-    except Overloaded as error:
-        assert error.retry_after_ms > 0
+        except Overloaded:
+            return
 
 
 def test_every_acked_row_of_a_stream_across_the_freeze_is_there(house: House) -> None:

@@ -1,0 +1,64 @@
+"""A data folder without room: upserts are refused with the reason, mines go on, and room is all it takes to go on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+import pytest
+from live_server import LiveServer
+from live_wire import array, batch, refusal, vectors
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Takes all the room there is."""
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_without_room_nothing_is_half_applied_and_mines_go_on(
+    small_disk: Path, start: Callable[..., LiveServer]
+) -> None:
+    server = start(small_disk / "data", default_shards=2)
+    ballast = small_disk / "ballast"
+    with server.wire() as wire:
+        name = wire.create()
+        wire.upsert(name, batch(range(100), vectors(100, 8), number=1), writer="w")
+        fill(ballast)
+        for _ in range(3):
+            full = refusal(lambda: wire.upsert(name, batch(range(100, 1100), vectors(1000, 8), number=2), writer="w"))
+            assert (full.code, full.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+            assert refusal(lambda: wire.delete(name, range(50))).reason == "STORAGE_FULL"
+            assert refusal(wire.create).reason == "STORAGE_FULL"
+            assert array(wire.mine(name, vectors(3, 8), 5).counts).tolist() == [5, 5, 5]
+            assert wire.get(name).rows == 100
+            assert wire.found(name, [0, 99, 100, 1099]) == [0, 99]
+        ballast.unlink()
+        acks = wire.upsert(name, *(batch(range(100 * n, 100 * n + 100), vectors(100, 8, n), number=n + 1)
+                                   for n in range(5)), writer="w")  # fmt: skip
+        assert [(ack.duplicate, ack.inserted) for ack in acks] == [(True, 0), *[(False, 100)] * 4]
+        assert wire.delete(name, range(50)).deleted == 50
+        wire.check_serving()
+    assert server.stop() == 0
+    server.start()
+    with server.wire() as wire:
+        assert wire.get(name).rows == 450
+        assert wire.found(name, [0, 49, 50, 499, 500]) == [50, 499]
