@@ -123,7 +123,7 @@ class Oracle:
                 rescore: bool, key: int) -> Answer:  # fmt: skip
         low, high, random = ask.window or (0, ask.k, False)
         wanted = high if random else min(high, low + ask.k)
-        pool = ask.pool or (8 if rescore else 1) * wanted + len(ask.positives) + 1
+        pool = ask.pool or (16 if rescore else 1) * wanted + len(ask.positives) + 1
         pool = min(pool, POOL_MAX, ask.max_scanned)
         survivors: list[tuple[float, int]] = []
         at = looked = 0
@@ -200,10 +200,10 @@ class Oracle:
         return "margin" if margin <= most else "max_score"
 
     def _scan_limit(self, ask: Ask, positive: float, scoring: Scoring, rescore: bool, offset: float) -> float:
-        """Highest scan score that is rescored: three standard errors above what may pass."""
+        """Highest scan score that is rescored: two standard errors above what may pass."""
         ceiling = min(self._ceilings(ask, positive))
         if not rescore or not np.isfinite(ceiling) or self.metric is Metric.INNER_PRODUCT:
             return float(np.inf)
         likely = np.clip(np.float32([ceiling]), -1, 1)
-        slack = 3 * standard_errors(scoring, likely, np.ones(1, np.float32), self.encoder.bits, self.encoder.dimension)
+        slack = 2 * standard_errors(scoring, likely, np.ones(1, np.float32), self.encoder.bits, self.encoder.dimension)
         return float(ceiling + slack[0] - offset)
