@@ -25,7 +25,7 @@ def part_of(rows: list[tuple[int, float]], r: int, rescored: bool) -> Candidates
     exact = np.where(ids >= 0, ids / 100, -np.inf).astype(np.float32) if rescored else None
     versions = np.where(ids >= 0, ids * 7, 0)
     counts, above = np.int32([len(best)]), np.int64([2])
-    return Candidates(ids, scores, exact, versions, counts, above, scanned=10, scan_s=0.5, rescore_s=0.25)
+    return Candidates(ids, scores, exact, versions, counts, above, scanned=10)
 
 
 @given(shards=ROWS, r=st.integers(1, 15), rescored=st.booleans())
@@ -41,4 +41,4 @@ def test_merging_is_sorting_together(shards: list[list[tuple[int, float]]], r: i
     assert (got.rescored is not None) == rescored
     if got.rescored is not None:
         np.testing.assert_array_equal(got.rescored[0, :n], np.float32([item / 100 for item, _ in want]))
-    assert (got.above.tolist(), got.scanned, got.scan_s) == ([2 * len(shards)], 10 * len(shards), 0.5)
+    assert (got.above.tolist(), got.scanned) == ([2 * len(shards)], 10 * len(shards))
