@@ -103,7 +103,6 @@ async def test_outcomes_are_counted_by_code(raising) -> None:
 
     before = seen("NOT_FOUND")
     await refused(raising, errors.NotFound("no"))
-    async with asyncio.timeout(10):
-        while seen("NOT_FOUND") == before:  # counted once the handler has ended, which the caller does not wait for
-            await asyncio.sleep(0)
+    for _ in range(100):  # counted once the handler has ended, which the caller does not wait for
+        await asyncio.sleep(0)
     assert seen("NOT_FOUND") == before + 1
