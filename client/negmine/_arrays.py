@@ -183,8 +183,7 @@ def array(message: types_pb2.Tensor, dtype: str) -> NDArray[Any]:
     data = message.data  # a copy each time it is asked for
     if message.dtype != _WIRE[dtype] or len(data) != wanted.itemsize * int(np.prod(shape)):
         raise Internal(
-            f"the server sent a tensor of type {message.dtype}, shape {shape} and {len(data)} bytes; "
-            f"expected {dtype}"
+            f"the server sent a tensor of type {message.dtype}, shape {shape} and {len(data)} bytes; expected {dtype}"
         )
     return np.frombuffer(data, wanted).reshape(shape).astype(dtype)
 

@@ -11,7 +11,7 @@ from grpc import aio
 
 from negmine import _calls
 from negmine._calls import Call
-from negmine._channel import credentials, stubs, within
+from negmine._channel import credentials, keep_in_children, stubs, within
 from negmine._exceptions import ClientClosed, TooLarge, Unimplemented, from_rpc
 from negmine._models import ServerInfo
 from negmine._settings import Settings, channel_options
@@ -27,6 +27,7 @@ class AsyncConnection:
         self.channel = _open(settings)
         self.stubs: Final[dict[str, Any]] = stubs(self.channel)
         self._server: ServerInfo | None = None
+        keep_in_children(self)
 
     async def run(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> R:
         """Makes one call.

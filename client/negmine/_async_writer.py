@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
@@ -16,6 +16,8 @@ from negmine.v1 import index_pb2
 
 if TYPE_CHECKING:
     from negmine._async_client import AsyncClient
+
+_HIDDEN_STATUS: Final = "Internal error from Core"
 
 
 class AsyncWriter:
@@ -160,7 +162,7 @@ class AsyncWriter:
             async for message in call:
                 await self._receive(message)
         except grpc.RpcError as failure:
-            return from_rpc(failure)
+            return _ended(failure)
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
@@ -196,3 +198,11 @@ class AsyncWriter:
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _ended(failure: Any) -> NegmineError:
+    """Why a stream ended. A write that fails as the stream ends hides the status under one of gRPC's own (grpc#36066):
+    opening the stream again brings it to light."""
+    if failure.code() is grpc.StatusCode.INTERNAL and failure.details() == _HIDDEN_STATUS:
+        return Unavailable("the upsert stream broke during a write", reason="STREAM_BROKEN")
+    return from_rpc(failure)

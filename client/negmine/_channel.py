@@ -27,7 +27,7 @@ class Connection:
         self.channel = _open(settings)
         self.stubs: Final[dict[str, Any]] = stubs(self.channel)
         self._server: ServerInfo | None = None
-        _live.add(self)
+        keep_in_children(self)
 
     def run(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> R:
         """Makes one call and waits for its answer.
@@ -134,12 +134,16 @@ def _open(settings: Settings) -> Any:
     return grpc.secure_channel(settings.target, secrets, options)
 
 
-_live: weakref.WeakSet[Connection] = weakref.WeakSet()
-_abandoned: list[Connection] = []
+_live: weakref.WeakSet[Any] = weakref.WeakSet()
+_abandoned: list[Any] = []
+
+
+def keep_in_children(connection: Any) -> None:
+    """A forked child keeps the connection, so that collecting it never closes the parent's channel from there."""
+    _live.add(connection)
 
 
 def _abandon() -> None:
-    """In a forked child: keeps the parent's channels, so that collecting one never closes it from here."""
     _abandoned.extend(_live)
 
 

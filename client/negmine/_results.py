@@ -163,7 +163,7 @@ class UpsertProgress:
     """What an upsert that failed has put in.
 
     Attributes:
-        result: of the acked batches; `result.rows` rows, in the order sent, are durable and visible.
+        result: of the acked batches; `result.rows` rows at least, the first of those sent, are durable and visible.
         rows_sent: rows handed to `send` or `upsert` before the failure.
         applied: bool, one a row of the first batch without a full ack: True = the row is in. None = the server did not
             say; a batch that was refused as invalid put nothing in, after a broken connection it is unknown.

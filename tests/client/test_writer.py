@@ -51,7 +51,7 @@ def test_a_broken_stream_goes_on_from_the_first_batch_without_an_ack(
 
 def test_connections_cut_at_any_byte_lose_nothing(faulty: FaultServer, client: negmine.Client) -> None:
     ids, vectors = rows(400, dimension=64)
-    faulty.proxy.cut_after_bytes.extend([5_000, 30_000, 0, 70_000, 12_345])
+    faulty.proxy.cut_after_bytes.extend([5_000, 20_000, 0, 30_000, 12_345])
     with client.collection("c").writer(batch_rows=20, window=4) as writer:
         for first in range(0, 400, 40):
             writer.send(ids[first : first + 40], vectors[first : first + 40], step=1)
@@ -59,7 +59,7 @@ def test_connections_cut_at_any_byte_lose_nothing(faulty: FaultServer, client: n
     assert result.rows == 400
     assert sum(faulty.store.applied_rows) == 400
     assert {id_: item[0] for id_, item in faulty.store.items.items()} == dict.fromkeys(range(400), 1)
-    assert faulty.store.connections >= 4
+    assert not faulty.proxy.cut_after_bytes  # every connection that was to be cut was
 
 
 def test_sending_waits_only_for_a_full_window(faulty: FaultServer, client: negmine.Client) -> None:
