@@ -30,7 +30,7 @@ from negmine_server.rpc.collections import CollectionService
 from negmine_server.rpc.index import IndexService
 from negmine_server.rpc.mining import MiningService
 from negmine_server.rpc.read_mine import MineLimits
-from negmine_server.rpc.serving import Bell
+from negmine_server.rpc.serving import Bell, Drain, under_way
 from negmine_server.settings import Settings
 from negmine_server.shard import Shard, ShardOptions
 from negmine_server.storage.objects import LocalObjects
@@ -39,6 +39,7 @@ from negmine_server.warm_up import warm_up
 
 LOG = logging.getLogger(__name__)
 BACKEND = "cpu"
+DRAIN_POLL_S = 0.05
 _SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
     for file, name in (
@@ -68,6 +69,7 @@ class App:
         self._default_shards = settings.default_shards or 1 << (threads - 1).bit_length()
         self._stop_asked = asyncio.Event()
         self._lock: IO[str] | None = None
+        self._drain = Drain()
         self.grpc_port = 0
         self.metrics_port = 0
 
@@ -109,7 +111,13 @@ class App:
         """Drains: NOT_SERVING first, calls in flight finish within `drain_s`, queued batches become durable."""
         LOG.info("draining, up to %g s", self._settings.drain_s)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.stop(self._settings.drain_s)
+        self._drain.ask()
+        stopping = asyncio.ensure_future(self._server.stop(self._settings.drain_s))
+        while under_way() and not stopping.done():  # noqa: ASYNC110 (ends with the drain)
+            await asyncio.sleep(DRAIN_POLL_S)
+        await asyncio.sleep(DRAIN_POLL_S)  # the last replies are on their way
+        await self._server.stop(0)  # health watches would go on for the whole drain
+        await stopping
         await asyncio.get_running_loop().run_in_executor(self._background, self._catalog.close)
         self._metrics_server.shutdown()
         for pool in (self._miners, self._scanners, self._encoders, self._background):
@@ -184,12 +192,13 @@ class App:
         intake = Intake(self._miners, workers=settings.mine_workers, anchors_max=settings.queue_anchors_max)
         wait_s = settings.watermark_wait_s
         mining_pb2_grpc.add_MiningServiceServicer_to_server(
-            MiningService(self._catalog, intake, self._bell, limits, wait_s), server
+            MiningService(self._catalog, intake, self._bell, self._drain, limits, wait_s), server
         )
         index = IndexService(
             self._catalog,
             self._encoders,
             self._bell,
+            self._drain,
             self._after_upsert,
             settings.batch_rows_max,
             settings.upsert_window,

@@ -36,8 +36,8 @@ class Encoded:
     keys: U64  # [B], hashes of the codes: name an anchor by its content
 
 
-def encode(anchors: Anchors, encoder: Encoder, scoring: Scoring) -> Encoded:
-    """Anchors for one scan. An anchor encodes the same alone as in any batch.
+def encode(anchors: Anchors, encoder: Encoder, scoring: Scoring, *, with_vectors: bool) -> Encoded:
+    """Anchors for one scan, `with_vectors` for rescoring. An anchor encodes the same alone as in any batch.
 
     ASYMMETRIC: int8 values `round(127 z / max|z|)` of the projection z = R q, with scale `max|z| / 127`.
     """
@@ -48,10 +48,12 @@ def encode(anchors: Anchors, encoder: Encoder, scoring: Scoring) -> Encoded:
         codes = np.ascontiguousarray(anchors.codes)
         scales = np.ones(anchors.rows, np.float32) if anchors.norms is None else anchors.norms
     else:
-        vectors, scales = encoder.prepare(anchors.embeddings)
-        vectors = np.ascontiguousarray(vectors)
-        codes = encoder.encode(anchors.embeddings).words
+        encoded = encoder.encode(anchors.embeddings)
+        codes, scales = encoded.words, encoded.norms
+        if with_vectors or scoring is not Scoring.SYMMETRIC:
+            vectors = np.ascontiguousarray(encoder.prepare(anchors.embeddings)[0])
         if scoring is Scoring.ASYMMETRIC:
+            assert vectors is not None
             values, scales = _quantise(encoder, vectors)
             if encoder.mean is not None:
                 offsets = (vectors.astype(np.float64) @ encoder.mean.astype(np.float64)).astype(np.float32)

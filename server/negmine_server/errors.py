@@ -13,6 +13,7 @@ NegmineError
 ├── Unimplemented         a field or method that this version does not serve
 ├── Overloaded            a bounded queue is full; retry after `retry_after_ms`
 ├── Loading               the collection's logs are being replayed; retry after `retry_after_ms`
+├── Draining              the server is about to stop; resume the stream with the next one
 ├── StorageFull           the data folder has no room; nothing of the batch was applied
 ├── StorageFailed         the data folder cannot be written; the outcome of the batch is unknown
 ├── DeadlinePassed        the caller's deadline passed before the work began
@@ -81,6 +82,10 @@ class Overloaded(NegmineError):
 
 class Loading(NegmineError):
     reason = "LOADING"
+
+
+class Draining(NegmineError):
+    reason = "DRAINING"
 
 
 class StorageFull(NegmineError):

@@ -97,7 +97,7 @@ class _Mine:
         self._engine = engine
         self._stages = stages
         with stages.time("encode"):
-            self._encoded = encode(anchors, encoder, options.scoring)
+            self._encoded = encode(anchors, encoder, options.scoring, with_vectors=options.rescore)
         self._query = replace(
             self._encoded.query,
             exclude_groups=options.groups,

@@ -80,7 +80,7 @@ class Oracle:
 
     def ranked(self, anchor: Any, scoring: Scoring, rescore: bool) -> tuple[list[tuple[int, float, float]], float, int]:
         """All items as (id, scan score, final score) in scan order; the score's offset; the anchor's key."""
-        encoded = encode(Anchors(anchor[None, :], None, None), self.encoder, scoring)
+        encoded = encode(Anchors(anchor[None, :], None, None), self.encoder, scoring, with_vectors=True)
         found = reference.top_r(
             self.rows.view, encoded.query, len(self.items), self.encoder.bits, self.metric, rescored=rescore
         )

@@ -27,6 +27,7 @@ _TABLE: tuple[tuple[type[errors.NegmineError], grpc.StatusCode], ...] = (
     (errors.Unimplemented, grpc.StatusCode.UNIMPLEMENTED),
     (errors.Overloaded, grpc.StatusCode.UNAVAILABLE),
     (errors.Loading, grpc.StatusCode.UNAVAILABLE),
+    (errors.Draining, grpc.StatusCode.UNAVAILABLE),
     (errors.StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StorageFailed, grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from negmine_server.domain import Applied
 from negmine_server.engine.local import Sent
 from negmine_server.errors import InvalidInput, NotFound
 from negmine_server.rpc.read_index import check_fetch, check_rows, read_items, write_fetch
-from negmine_server.rpc.serving import Bell, Context, deadline_of, reached, streaming, unary
+from negmine_server.rpc.serving import Bell, Context, Drain, deadline_of, reached, streaming, unary
 from negmine_server.rpc.states import read_watermark, write_version, write_watermark
 from negmine_server.rpc.tensors import read_ids, read_unique_ids, write
 
@@ -45,6 +45,7 @@ class IndexService(index_pb2_grpc.IndexServiceServicer):
     catalog: Catalog
     threads: Executor
     bell: Bell
+    drain: Drain
     after_upsert: Callable[[Entry], None]
     batch_rows_max: int
     window: int
@@ -53,7 +54,7 @@ class IndexService(index_pb2_grpc.IndexServiceServicer):
     @streaming
     async def Upsert(
         self, requests: AsyncIterator[pb.UpsertRequest], context: Context
-    ) -> AsyncIterator[pb.UpsertResponse]:
+    ) -> AsyncGenerator[pb.UpsertResponse, None]:
         """See index.proto. One task reads, encodes and queues; this one acks in order, at most a window behind."""
         entry, start = await self._start(requests)
         collection = self.catalog.serving(entry.record.name)

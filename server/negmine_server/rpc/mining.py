@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,12 @@ from negmine.v1 import mining_pb2_grpc
 
 from negmine_server.catalog import Catalog
 from negmine_server.collection import Collection
-from negmine_server.errors import InvalidInput
+from negmine_server.errors import Draining, InvalidInput
 from negmine_server.intake import Intake
 from negmine_server.metrics import Stages
 from negmine_server.rpc.errors import code_of, known
 from negmine_server.rpc.read_mine import MineLimits, read_mine
-from negmine_server.rpc.serving import Bell, Context, deadline_of, reached, streaming, unary
+from negmine_server.rpc.serving import Bell, Context, Drain, deadline_of, reached, streaming, unary
 from negmine_server.rpc.states import read_watermark
 from negmine_server.rpc.write_mine import write_mine
 
@@ -33,6 +33,7 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
     catalog: Catalog
     intake: Intake
     bell: Bell
+    drain: Drain
     limits: MineLimits
     watermark_wait_s: float
 
@@ -44,11 +45,12 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
     @streaming
     async def MineStream(
         self, requests: AsyncIterator[pb.MineStreamRequest], context: Context
-    ) -> AsyncIterator[pb.MineStreamResponse]:
+    ) -> AsyncGenerator[pb.MineStreamResponse, None]:
         """See mining.proto."""
         deadline = deadline_of(context)
         working: set[asyncio.Task[pb.MineStreamResponse]] = set()
         more = True
+        draining: Draining | None = None
         incoming: asyncio.Task[pb.MineStreamRequest] | None = None
         try:
             while more or working:
@@ -63,9 +65,13 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
                         working.add(asyncio.ensure_future(self._mine_one(item, deadline)))
                     except StopAsyncIteration:
                         more = False
+                    except Draining as error:
+                        more, draining = False, error
                 for ended in [task for task in working if task.done()]:
                     working.remove(ended)
                     yield ended.result()
+            if draining is not None:
+                raise draining
         finally:
             for task in (*working, *([incoming] if incoming is not None else [])):
                 task.cancel()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -13,7 +14,7 @@ import grpc
 from negmine_server import metrics
 from negmine_server.collection import Collection
 from negmine_server.domain import Watermark
-from negmine_server.errors import DeadlinePassed
+from negmine_server.errors import DeadlinePassed, Draining
 from negmine_server.rpc.errors import abort, code_of
 
 Request = TypeVar("Request")
@@ -44,17 +45,18 @@ def unary(
 
 
 def streaming(
-    method: Callable[[Any, AsyncIterator[Request], Context], AsyncIterator[Reply]],
+    method: Callable[[Any, AsyncIterator[Request], Context], AsyncGenerator[Reply, None]],
 ) -> Callable[[Any, AsyncIterator[Request], Context], AsyncIterator[Reply]]:
-    """A bidirectional handler that observes and ends with the right status."""
+    """A bidirectional handler that observes, ends with the right status, and stops reading once drained."""
     name = method.__name__
 
     @functools.wraps(method)
     async def handler(self: Any, requests: AsyncIterator[Request], context: Context) -> AsyncIterator[Reply]:
         with _Observed(name) as observed:
             try:
-                async for reply in method(self, requests, context):
-                    yield reply
+                async with aclosing(method(self, self.drain.until_asked(requests), context)) as replies:
+                    async for reply in replies:
+                        yield reply
             except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status)
                 observed.code = code_of(error)
                 await abort(context, error)
@@ -65,6 +67,8 @@ def streaming(
 class _Observed:
     """Times one RPC. Left by cancellation, its code is CANCELLED."""
 
+    under_way = 0  # of this process's only event loop
+
     def __init__(self, method: str) -> None:
         self.code = grpc.StatusCode.OK
         self._method = method
@@ -72,13 +76,49 @@ class _Observed:
     def __enter__(self) -> _Observed:
         self._begin = time.perf_counter()
         _OPEN.labels(self._method).inc()
+        _Observed.under_way += 1
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _OPEN.labels(self._method).dec()
+        _Observed.under_way -= 1
         if kind is not None and issubclass(kind, asyncio.CancelledError | GeneratorExit):
             self.code = grpc.StatusCode.CANCELLED
         _LATENCY.labels(self._method, self.code.name).observe(time.perf_counter() - self._begin)
+
+
+def under_way() -> int:
+    """RPCs of ours being served now; health watches are not among them."""
+    return _Observed.under_way
+
+
+class Drain:
+    """Ends streams before the server stops: what they sent is answered, then they end with Draining and may resume."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Ends the streams."""
+        self._asked.set()
+
+    async def until_asked(self, requests: AsyncIterator[Request]) -> AsyncIterator[Request]:
+        """The requests of a stream. Raises Draining in place of the next one once asked."""
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            while True:
+                incoming = asyncio.ensure_future(anext(requests))
+                await asyncio.wait((incoming, asked), return_when=asyncio.FIRST_COMPLETED)
+                if not incoming.done():
+                    incoming.cancel()
+                    raise Draining("the server is about to stop; connect again and resume")
+                try:
+                    request = incoming.result()
+                except StopAsyncIteration:
+                    return
+                yield request
+        finally:
+            asked.cancel()
 
 
 def deadline_of(context: Context) -> float | None:
