@@ -19,8 +19,9 @@ from negmine._results import UpsertProgress, UpsertResult
 from negmine._settings import Retry
 from negmine.v1 import index_pb2, types_pb2
 
-WINDOW: Final = 8  # batches that may wait for their acks
-BATCH_BYTES: Final = 3 << 20  # a batch's size where its rows are not given: where the rate stopped rising
+# Measured over loopback at 384 dimensions: fewer or smaller batches in flight are slower, more are not faster.
+WINDOW: Final = 4  # batches that may wait for their acks
+BATCH_BYTES: Final = 4_500_000  # a batch's size where its rows are not given
 
 
 @dataclass(frozen=True, slots=True)
