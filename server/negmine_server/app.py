@@ -61,12 +61,12 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         cores = os.cpu_count() or 1
-        threads = settings.threads or cores
-        self._scanners = ThreadPoolExecutor(threads, thread_name_prefix="scan")
+        self._threads = settings.threads or cores
+        self._scanners = ThreadPoolExecutor(self._threads, thread_name_prefix="scan")
         self._miners = ThreadPoolExecutor(settings.mine_workers, thread_name_prefix="mine")
         self._encoders = ThreadPoolExecutor(cores, thread_name_prefix="encode")
         self._background = ThreadPoolExecutor(2, thread_name_prefix="background")
-        self._default_shards = settings.default_shards or 1 << (threads - 1).bit_length()
+        self._default_shards = settings.default_shards or 1 << (self._threads - 1).bit_length()
         self._stop_asked = asyncio.Event()
         self._lock: IO[str] | None = None
         self._drain = Drain()
@@ -155,7 +155,7 @@ class App:
             for shard in shards:
                 shard.close()
             raise
-        engine = LocalEngine(shards, self._scanners)
+        engine = LocalEngine(shards, self._scanners, self._threads)
         return Collection(
             record.name,
             spec,

@@ -51,7 +51,7 @@ def encode(anchors: Anchors, encoder: Encoder, scoring: Scoring, *, with_vectors
         encoded = encoder.encode(anchors.embeddings)
         codes, scales = encoded.words, encoded.norms
         if with_vectors or scoring is not Scoring.SYMMETRIC:
-            vectors = np.ascontiguousarray(encoder.prepare(anchors.embeddings)[0])
+            vectors = np.require(encoder.prepare(anchors.embeddings)[0], requirements=["C", "W"])
         if scoring is Scoring.ASYMMETRIC:
             assert vectors is not None
             values, scales = _quantise(encoder, vectors)

@@ -106,7 +106,7 @@ class House:
                   background=self.background)
             for number in range(spec.shards)
         ]  # fmt: skip
-        engine = LocalEngine(shards, self.scanners)
+        engine = LocalEngine(shards, self.scanners, 2)
         return Collection(record.name, spec, record.incarnation, record.generation, engine, step_ahead_max=1000)
 
     def _catalog(self) -> Catalog:

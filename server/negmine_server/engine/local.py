@@ -21,7 +21,10 @@ from negmine_server.errors import NegmineError
 from negmine_server.index.pages import OPTIONALS, Column
 from negmine_server.shard import Shard, ShardStats, SnapshotResult
 
-BLOCK_ANCHORS = 256  # anchors of one task: small enough to keep all threads busy to the end
+# Anchors of one task: few enough to keep all threads busy to the end. With fewer for each thread than the least,
+# threads take shards instead.
+BLOCK_ANCHORS_MIN = 32
+BLOCK_ANCHORS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,11 +73,12 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Shards on threads of this process."""
+    """Shards on `workers` threads of this process."""
 
-    def __init__(self, shards: Sequence[Shard], threads: Executor) -> None:
+    def __init__(self, shards: Sequence[Shard], threads: Executor, workers: int) -> None:
         self._shards = shards
         self._threads = threads
+        self._workers = workers
 
     @property
     def sequences(self) -> tuple[int, ...]:
@@ -111,19 +115,29 @@ class LocalEngine:
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """See Engine."""
         begin = time.perf_counter()
-        blocks = [slice(start, start + BLOCK_ANCHORS) for start in range(0, query.rows, BLOCK_ANCHORS)]
-        tasks = [
-            [self._threads.submit(shard.search, query.take(block), r, rescore=rescore) for shard in self._shards]
-            for block in blocks
-        ]
-        parts = [[task.result() for task in block] for block in tasks]
-        merged = [merge(block, r) for block in parts]
-        found = merged[0] if len(merged) == 1 else _stack(merged)
+        if query.rows >= self._workers * BLOCK_ANCHORS_MIN:
+            width = min(-(-query.rows // self._workers), BLOCK_ANCHORS_MAX)
+            blocks = [query.take(slice(start, start + width)) for start in range(0, query.rows, width)]
+            turns = [self._threads.submit(self._search_in_turn, block, r, rescore) for block in blocks]
+            parts = [turn.result() for turn in turns]
+        else:
+            sides = [self._threads.submit(shard.search, query, r, rescore=rescore) for shard in self._shards]
+            parts = [merge([side.result() for side in sides], r)]
+        found = parts[0] if len(parts) == 1 else _stack(parts)
         elapsed = time.perf_counter() - begin
         # Tasks run side by side: what they took in all only says how the time from here to there is shared out.
-        rescored = sum(part.rescore_s for block in parts for part in block)
-        share = rescored / max(rescored + sum(part.scan_s for block in parts for part in block), 1e-9)
+        rescored = sum(part.rescore_s for part in parts)
+        share = rescored / max(rescored + sum(part.scan_s for part in parts), 1e-9)
         return replace(found, scan_s=elapsed * (1 - share), rescore_s=elapsed * share)
+
+    def _search_in_turn(self, query: Query, r: int, rescore: bool) -> Candidates:
+        """One shard after the other: each needs only what is not below the best r of those before it."""
+        found = self._shards[0].search(query, r, rescore=rescore)
+        for shard in self._shards[1:]:
+            bars = np.where(found.counts >= r, found.scores[:, -1], -np.inf).astype(np.float32)
+            bounded = replace(query, floors=np.maximum(query.floors, bars))
+            found = merge([found, shard.search(bounded, r, rescore=rescore)], r)
+        return found
 
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """See Engine."""

@@ -13,7 +13,7 @@ from negmine_server.index.native import compiled
 def merge(parts: list[Candidates], r: int) -> Candidates:
     """The best r of several shards' candidates, by (score descending, id ascending), as one scan of all would give.
 
-    Scanned rows and rows above the cursor are summed; times are the caller's to say.
+    Scanned rows, rows above the cursor and times are summed.
     """
     scanned = sum(part.scanned for part in parts)
     above: I64 = np.stack([part.above for part in parts]).sum(axis=0)
@@ -41,6 +41,8 @@ def merge(parts: list[Candidates], r: int) -> Candidates:
         counts=merged,
         above=above,
         scanned=scanned,
+        scan_s=sum(part.scan_s for part in parts),
+        rescore_s=sum(part.rescore_s for part in parts),
     )
 
 

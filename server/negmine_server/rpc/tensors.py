@@ -33,8 +33,10 @@ def write(array: NDArray[Any]) -> pb.Tensor:
     return pb.Tensor(dtype=pb.DataType.Name(dtype), shape=array.shape, data=np.ascontiguousarray(array).tobytes())
 
 
-def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape) -> NDArray[Any]:
+def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape, *, shared: bool = False) -> NDArray[Any]:
     """A tensor as an array of its own: writable, since kernels are compiled for such. bfloat16 comes as float32.
+
+    `shared` spares the copy of a large one; the array is read-only then.
 
     Raises:
         InvalidInput: another dtype or shape than asked for, or bytes that do not add up; names `field`.
@@ -63,19 +65,20 @@ def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape) -> 
             field=field,
             reason="WRONG_SIZE",
         )
-    array = np.frombuffer(bytearray(data), dtype).reshape(extents)
+    array = np.frombuffer(data if shared else bytearray(data), dtype).reshape(extents)
     if tensor.dtype == pb.DATA_TYPE_BFLOAT16:
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array
 
 
 def read_embeddings(tensor: pb.Tensor, field: str, dimension: int) -> NDArray[np.float32]:
-    """Embeddings as float32 [n, dimension], finite and not zero.
+    """Embeddings as float32 [n, dimension], finite and not zero; read-only.
 
     Raises:
         InvalidInput: also where a row has NaN or infinity, is zero, or is too short or long for float32 arithmetic.
     """
-    rows: NDArray[np.float32] = read(tensor, field, FLOATS, (None, dimension)).astype(np.float32, copy=False)
+    values = read(tensor, field, FLOATS, (None, dimension), shared=True)
+    rows: NDArray[np.float32] = values.astype(np.float32, copy=False)
     squares = np.einsum("ij,ij->i", rows, rows)
     bad = np.flatnonzero(~((squares > 1e-30) & (squares < 1e30)))
     if bad.size:

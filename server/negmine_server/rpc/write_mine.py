@@ -16,6 +16,7 @@ _OUTCOMES = {
     Filled.BUDGET: pb.OUTCOME_BUDGET,
     Filled.NO_POSITIVE_SCORE: pb.OUTCOME_NO_POSITIVE_SCORE,
 }
+_FULL = _OUTCOMES[Filled.FULL]  # nearly all of them: an enum's hash is slow
 _REASONS = {
     DropReason.OWN_ID: pb.DROP_REASON_OWN_ID,
     DropReason.POSITIVE: pb.DROP_REASON_POSITIVE,
@@ -35,8 +36,8 @@ def write_mine(negatives: Negatives, call: MineCall, collection: str) -> pb.Mine
         scores=write(negatives.scores),
         counts=write(negatives.counts),
         exact_scores=negatives.exact,
-        outcomes=[_OUTCOMES[filled] for filled in negatives.filled],
-        starved_anchors=sum(filled is not Filled.FULL for filled in negatives.filled),
+        outcomes=[_FULL if filled is Filled.FULL else _OUTCOMES[filled] for filled in negatives.filled],
+        starved_anchors=len(negatives.filled) - negatives.filled.count(Filled.FULL),
         drops=[pb.DropCount(reason=_REASONS[reason], count=count) for reason, count in negatives.drops.items()],
         missing_positives=[pb.MissingPositive(anchor=anchor, id=item) for anchor, item in negatives.missing_positives],
         timings=[pb.Timing(stage=stage, duration_ms=ms) for stage, ms in negatives.timings_ms.items()],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from negmine_server.domain import F32, I32, I64, NO_ID, Candidates, DropReason
-from negmine_server.index.native import Scalar, compiled
+from negmine_server.index.native import Scalar, inlined, kernel
 
 _REASONS = (
     DropReason.OWN_ID,
@@ -59,51 +59,62 @@ class Survivors:
         return {reason: int(count) for reason, count in zip(_REASONS, self._drops, strict=True) if count}
 
 
-@compiled
+@kernel
 def _absorb(
     ids: I64, scores: F32, versions: I64, counts: I32, anchors: I64,
     own_ids: I64, positive_offsets: I64, positive_ids: I64, margin_ceilings: F32, max_ceiling: Scalar, floor: Scalar,
     out_ids: I64, out_scores: F32, out_versions: I64, out_counts: I32, drops: I64,
 ) -> None:  # fmt: skip
-    for row in range(len(anchors)):
+    for row in range(anchors.shape[0]):
         anchor = anchors[row]
-        positives = positive_ids[positive_offsets[anchor] : positive_offsets[anchor + 1]]
+        first, last = positive_offsets[anchor], positive_offsets[anchor + 1]
         for place in range(counts[row]):
             item, score = ids[row, place], scores[row, place]
             if item == own_ids[anchor]:
                 drops[0] += 1
-                continue
-            if len(positives):
-                at = np.searchsorted(positives, item)
-                if at < len(positives) and positives[at] == item:
-                    drops[1] += 1
-                    continue
-            if score > margin_ceilings[anchor]:
+            elif _among(positive_ids, first, last, item):
+                drops[1] += 1
+            elif score > margin_ceilings[anchor]:
                 drops[2] += 1
             elif score > max_ceiling:
                 drops[3] += 1
             elif score < floor:
                 drops[4] += 1
             else:
-                _insert(
-                    item, score, versions[row, place], out_ids[anchor], out_scores[anchor], out_versions[anchor],
-                    out_counts, anchor,
-                )  # fmt: skip
+                version = versions[row, place]
+                _insert(item, score, version, out_ids, out_scores, out_versions, out_counts, anchor)
 
 
-@compiled
+@inlined
+def _among(values: I64, first: int, last: int, wanted: int) -> bool:
+    """Whether values[first:last], sorted, hold `wanted`."""
+    end = last
+    while first < last:
+        middle = (first + last) // 2
+        if values[middle] < wanted:
+            first = middle + 1
+        else:
+            last = middle
+    return first < end and values[first] == wanted
+
+
+@inlined
 def _insert(
     item: int, score: Scalar, version: int, ids: I64, scores: F32, versions: I64, counts: I32, anchor: int
 ) -> None:
     """Puts one survivor into its anchor's sorted list, which keeps the best."""
     place = counts[anchor]
-    if place == len(ids):
+    if place == ids.shape[1]:
         place -= 1
-        if score < scores[place] or (score == scores[place] and item > ids[place]):
+        if score < scores[anchor, place] or (score == scores[anchor, place] and item > ids[anchor, place]):
             return
     else:
         counts[anchor] += 1
-    while place > 0 and (score > scores[place - 1] or (score == scores[place - 1] and item < ids[place - 1])):
-        ids[place], scores[place], versions[place] = ids[place - 1], scores[place - 1], versions[place - 1]
+    while place > 0:
+        above = scores[anchor, place - 1]
+        if score < above or (score == above and item > ids[anchor, place - 1]):
+            break
+        scores[anchor, place], ids[anchor, place] = above, ids[anchor, place - 1]
+        versions[anchor, place] = versions[anchor, place - 1]
         place -= 1
-    ids[place], scores[place], versions[place] = item, score, version
+    ids[anchor, place], scores[anchor, place], versions[anchor, place] = item, score, version
