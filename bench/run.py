@@ -31,13 +31,16 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(there)}")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     for name in given.names or there:
+        stolen_before = machine.stolen_s()
         results = importlib.import_module(name).run(given.scale)
+        stolen_s = round(machine.stolen_s() - stolen_before, 2)
         for result in results:
             print("RESULT", json.dumps(result.as_json()), flush=True)
         if given.scale == 1:
             report = {
                 "date": machine.today(),
                 "machine": machine.describe(),
+                "stolen_cpu_s": stolen_s,
                 "commit": machine.commit(HERE),
                 "results": [result.as_json() for result in results],
             }

@@ -46,6 +46,11 @@ def output(*command: str) -> str:
     return "" if done.returncode else done.stdout
 
 
+def stolen_s() -> float:
+    """CPU seconds that the host has taken from this machine since it started: on a shared host, how noisy a run was."""
+    return int(read("/proc/stat")[0].split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def today() -> str:
     """The date, in UTC."""
     return datetime.now(UTC).date().isoformat()
