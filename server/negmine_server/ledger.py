@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from negmine_server.errors import DataLoss, Fenced, NotReady
+from negmine_server.errors import DataLoss, Fenced, NotReady, StorageFailed
 from negmine_server.spec import CollectionSpec
-from negmine_server.storage.objects import Exists, Objects
+from negmine_server.storage.objects import Exists, Missing, Objects
 
 FORMAT = 1
 _PREFIX = "catalog/"
@@ -38,6 +39,7 @@ class Ledger:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._number = 0
+        self._doubtful = b""  # a state whose create failed, and may be there all the same
 
     def load(self) -> tuple[dict[str, Record], dict[str, str]]:
         """Records and aliases by name.
@@ -64,6 +66,8 @@ class Ledger:
 
         Raises:
             Fenced: another server writes this catalog.
+            StorageFull: nothing has changed.
+            StorageFailed: it may have become durable or not; the next save settles it.
         """
         collections = [
             {
@@ -76,13 +80,26 @@ class Ledger:
             for record in records
         ]
         state = {"format": FORMAT, "collections": collections, "aliases": dict(aliases)}
+        data = json.dumps(state, indent=1).encode()
+        if self._doubtful:
+            self._settle()
         try:
-            self._objects.create(_key(self._number + 1), json.dumps(state, indent=1).encode())
+            self._objects.create(_key(self._number + 1), data)
         except Exists:
             raise Fenced("another server writes this data folder's catalog") from None
+        except StorageFailed:
+            self._doubtful = data
+            raise
         self._number += 1
         if self._number > _KEPT:
             self._objects.delete([_key(self._number - _KEPT)])
+
+    def _settle(self) -> None:
+        """Steps over a doubtful state that made it: what failed must not look like another server's work."""
+        with suppress(Missing):
+            if self._objects.get(_key(self._number + 1)) == self._doubtful:
+                self._number += 1
+        self._doubtful = b""
 
 
 def _key(number: int) -> str:
