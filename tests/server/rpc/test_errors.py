@@ -27,6 +27,7 @@ CODES = {
     errors.Unimplemented: ("UNIMPLEMENTED", "UNIMPLEMENTED"),
     errors.Overloaded: ("UNAVAILABLE", "OVERLOADED"),
     errors.Loading: ("UNAVAILABLE", "LOADING"),
+    errors.Draining: ("UNAVAILABLE", "DRAINING"),
     errors.StorageFull: ("RESOURCE_EXHAUSTED", "STORAGE_FULL"),
     errors.StorageFailed: ("UNAVAILABLE", "STORAGE_FAILED"),
     errors.DeadlinePassed: ("DEADLINE_EXCEEDED", "DEADLINE_PASSED"),
