@@ -25,11 +25,15 @@ async def test_a_stream_that_ends_is_passed_on_whole() -> None:
 
 async def test_a_quiet_stream_ends_when_asked() -> None:
     drain, seen = Drain(), []
-    with pytest.raises(Draining, match="resume"):
+
+    async def follow() -> None:
         async for number in drain.until_asked(numbers(3, asyncio.Event())):
             seen.append(number)
             if number == 2:
                 asyncio.get_running_loop().call_soon(drain.ask)
+
+    with pytest.raises(Draining, match="resume"):
+        await follow()
     assert seen == [0, 1, 2]
 
 
