@@ -22,7 +22,7 @@ PROTO_FILES = $(wildcard proto/negmine/v1/*.proto)
 STUBS := client/negmine/v1
 PROTOC = $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto $(foreach out,python grpc_python pyi,--$(out)_out=$(1)) $(PROTO_FILES)
 
-.PHONY: help demo test check bench serve proto lock clean distclean
+.PHONY: help install demo test check bench serve proto lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,8 @@ DEMO_NEEDS_glove = $(VENV)/.glove
 
 demo: $(VENV)/.runtime $$(DEMO_NEEDS_$(CORPUS)) ## mine a real corpus; CORPUS=wordnet|glove FULL=1 ROWS=n
 	@$(BIN)/python -m examples.demo.run --corpus $(CORPUS) $(if $(FULL),--full) $(if $(ROWS),--rows $(ROWS))
+
+install: $(VENV)/.runtime ## put negmine and negmine-server into .venv/bin
 
 serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
 	@exec $(BIN)/negmine-server $(ARGS)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 
+from negmine_server import VERSION
 from negmine_server.app import App, StartError
 from negmine_server.errors import NegmineError
 from negmine_server.settings import Settings, SettingsError, load
@@ -16,8 +17,12 @@ EXIT_USAGE = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT. Returns the exit code: 0 stopped, 1 cannot start, 2 wrong settings."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--version"]:
+        sys.stdout.write(f"negmine-server {VERSION}\n")
+        return 0
     try:
-        settings = load(sys.argv[1:] if arguments is None else arguments)
+        settings = load(given)
     except SettingsError as error:
         sys.stderr.write(f"negmine-server: {error}\n")
         return EXIT_USAGE

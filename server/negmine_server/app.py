@@ -226,11 +226,12 @@ class App:
         settings = self._settings
         try:
             if settings.tls_certificate is not None and settings.tls_key is not None:
-                pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+                pair = (_pem(settings.tls_key, "key"), _pem(settings.tls_certificate, "certificate"))
                 return int(server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair])))
             return int(server.add_insecure_port(settings.listen))
-        except (RuntimeError, OSError) as error:
-            raise StartError(f"cannot listen on {settings.listen!r}: {error}") from error
+        except RuntimeError as error:
+            why = "the address is in use, or not one of this machine, or the TLS pair is not valid"
+            raise StartError(f"cannot listen on {settings.listen!r}: {why} ({error})") from error
 
     def _serve_metrics(self) -> None:
         host, _, port = self._settings.metrics_listen.rpartition(":")
@@ -251,6 +252,13 @@ class App:
         settings = self._settings
         names = [field.name for field in collection_pb2.Limits.DESCRIPTOR.fields]
         return collection_pb2.Limits(**{name: getattr(settings, name) for name in names})
+
+
+def _pem(file: Path, what: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StartError(f"TLS {what} {str(file)!r} cannot be read: {error.strerror}") from error
 
 
 def _lock(folder: Path) -> IO[str]:

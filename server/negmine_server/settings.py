@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -25,7 +25,11 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 
 
 class Settings(BaseSettings):
-    """The negmine server: hard-negative mining as a service."""
+    """The negmine server: hard-negative mining as a service.
+
+    Each flag is also a variable NEGMINE_SERVER_<NAME> and a key of the TOML file that --config FILE names; a flag comes
+    before a variable, a variable before a key.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
@@ -58,13 +62,28 @@ class Settings(BaseSettings):
 
     shard_queue_batches_max: int = Field(256, ge=1, description="upsert batches waiting in a shard before UNAVAILABLE")
     commit_bytes_max: int = Field(4 << 20, ge=1 << 10, description="bytes of one log object")
-    log_window: int = Field(8, ge=1, le=64, description="log objects being created at once; fixed for a data folder")
+    log_window: int = Field(8, ge=1, le=64, description="log objects being created at once")
     snapshot_log_bytes: int = Field(
         64 << 20, ge=1 << 16, description="log bytes behind a shard's last snapshot that ask for a new one"
     )
     tombstone_age_s: int = Field(3600, ge=0, description="how long a delete keeps late upserts out")
     writers_max: int = Field(10_000, ge=1, description="writers remembered per shard")
     drain_s: float = Field(5.0, ge=0, le=300, description="longest drain on SIGTERM")
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("expected HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            given, lacking = ("tls_certificate", "tls_key") if self.tls_key is None else ("tls_key", "tls_certificate")
+            raise ValueError(f"{given} needs {lacking}; nothing would be encrypted")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -104,10 +123,17 @@ def load(arguments: list[str]) -> Settings:
     try:
         return Settings(**source())
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))} = {e.get('input')!r}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("; ".join(_problem(item) for item in error.errors())) from None
     except ValueError as error:  # a TOML file that does not parse
         raise SettingsError(f"config file {config!r}: {error}") from None
+
+
+def _problem(error: Any) -> str:
+    """One wrong setting: its name, value and what is expected."""
+    name, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {name!r} = {error['input']!r}; `negmine-server --help` lists them"
+    return f"{name} = {error['input']!r}: {message}" if name else message
 
 
 def _take_config(arguments: list[str]) -> list[str]:

@@ -50,7 +50,9 @@ def test_what_cannot_start_says_why_without_a_traceback(tmp_path: Path) -> None:
     cases = (
         (tmp_path / "file", [], 1, "cannot be used"),
         (tmp_path, ["--k-max=0"], 2, "k_max"),
-        (tmp_path, ["--listen=nonsense:x"], 1, "nonsense:x"),
+        (tmp_path, ["--listen=nonsense:x"], 2, "nonsense:x"),
+        (tmp_path, ["--listen=no.such.host.invalid:1"], 1, "no.such.host.invalid:1"),
+        (tmp_path, ["--tls-key=gone.pem", "--tls-certificate=gone.pem"], 1, "TLS key 'gone.pem' cannot be read"),
     )
     for folder, flags, code, said in cases:
         ended = run(folder, "--metrics-listen=127.0.0.1:0", *flags)

@@ -84,3 +84,17 @@ def test_every_setting_says_what_it_is(name: str) -> None:
     assert field.description
     if field.annotation in (int, float):
         assert field.metadata, "a number without a bound"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tls-key", "k"], "tls_key needs tls_certificate"),
+        (["--tls-certificate", "c"], "tls_certificate needs tls_key"),
+        (["--listen", "foo"], "listen = 'foo': expected HOST:PORT"),
+        (["--metrics-listen", ":70000"], "metrics_listen = ':70000': expected HOST:PORT"),
+    ],
+)
+def test_half_a_setting_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(arguments)

@@ -108,6 +108,7 @@ class Drain:
         try:
             while True:
                 incoming = asyncio.ensure_future(anext(requests))
+                incoming.add_done_callback(_retrieve)
                 await asyncio.wait((incoming, asked), return_when=asyncio.FIRST_COMPLETED)
                 if not incoming.done():
                     incoming.cancel()
@@ -119,6 +120,12 @@ class Drain:
                 yield request
         finally:
             asked.cancel()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Takes note of how a task ended, though its stream may have ended first."""
+    if not task.cancelled():
+        task.exception()
 
 
 def deadline_of(context: Context) -> float | None:
