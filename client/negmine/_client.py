@@ -25,7 +25,7 @@ class Client:
     DataLoader workers, and pickled (as its settings). Safe to share between threads.
 
     Args:
-        target: host:port, or any target that gRPC knows.
+        target: host:port (7654 where it names none), or any target that gRPC knows.
         timeout_s: deadline of every call that is given no other.
         tls: an encrypted connection; None = plain.
         token: sent as `authorization: Bearer …`.

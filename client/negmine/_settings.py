@@ -29,6 +29,8 @@ _RETRIED: Final = (
     ("negmine.v1.CollectionService", "GetServerInfo"),
 )
 
+PORT = 7654  # of a server whose target names none
+
 
 @dataclass(frozen=True, slots=True)
 class TLS:
@@ -167,4 +169,6 @@ def make_settings(
     pairs = [(key.lower(), value) for key, value in (metadata or {}).items()]
     if token is not None:
         pairs.append(("authorization", f"Bearer {token}"))
+    if target and ":" not in target:
+        target = f"{target}:{PORT}"  # gRPC would take 443
     return Settings(target, timeout_s, tls, tuple(pairs), retry or Retry(), message_bytes_max)

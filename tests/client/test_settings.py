@@ -71,3 +71,8 @@ def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(negmine.InvalidInput, match="certificate or a key alone"):
         negmine.TLS(certificate=b"x")
     assert "secret" not in repr(negmine.TLS(certificate=b"x", key=b"secret"))
+
+
+def test_a_host_alone_means_the_usual_port() -> None:
+    with negmine.Client("example.invalid") as client:
+        assert client.settings.target == "example.invalid:7654"
