@@ -85,6 +85,7 @@ def mine(
     """Mine hard negatives for anchors and write them as a training set of ids.
 
     Unless --queries is given, an anchor's id (or row number) is its own id in the collection, and is never returned.
+    Columns are found by their usual names; others are named on stderr and ignored.
     Provenance goes into the Parquet metadata under `negmine`, or into OUTPUT.provenance.json beside JSON lines.
     """
     session = session_of(context)
@@ -96,6 +97,8 @@ def mine(
     with Sources(anchors, columns.named()) as sources, session.client() as client:
         server, info = client.server_info(), client.get(name)
         _check(sources, protected, info, anchors)
+        for line in sources.ignored():
+            session.note(line)
         layout = Layout(out.format, k, sources.has("positives"), out.first_positive, out.drop_starved)
         sink = open_sink(out.output, layout.schema)
         run = Run(session, client.collection(name), sources, layout, options, not queries, pace)

@@ -6,13 +6,15 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from negmine.cli.mistakes import Mistake
 from negmine.cli.rows import Ragged, Rows, chunk_rows, find_columns
+
+STDIN_NAME: Final = "stdin"  # in messages; no file is called so, for want of an ending
 
 _Line = tuple[int, dict[str, Any]]  # its number from 1, and what it holds
 
@@ -43,9 +45,15 @@ class JsonLines:
             self._dimension = len(embedding)
 
     @property
-    def roles(self) -> set[str]:
-        """What it has columns for."""
-        return set(self._columns)
+    def roles(self) -> dict[str, str]:
+        """Name of the column of each role."""
+        return dict(self._columns)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the first line's columns that are not read."""
+        used = set(self._columns.values())
+        return [name for name in (self._first[1] if self._first else ()) if name not in used]
 
     def dimension(self) -> int:
         """Length of the first embedding; 0 where there are no lines."""
@@ -74,11 +82,17 @@ class JsonLines:
             try:
                 value = json.loads(line)
             except ValueError as wrong:
-                raise Mistake(f"{self.path}, line {number}: not JSON: {wrong}") from wrong
+                raise Mistake(f"{self.path}, line {number}: not JSON: {wrong}{self._expected}") from wrong
             if not isinstance(value, dict):
-                raise Mistake(f"{self.path}, line {number}: {_shown(value)} is not an object with columns")
+                raise Mistake(
+                    f"{self.path}, line {number}: {_shown(value)} is not an object with columns{self._expected}"
+                )
             self._rows_read += 1
             yield number, value
+
+    @property
+    def _expected(self) -> str:
+        return "" if self.path != STDIN_NAME else "; stdin is read as JSON lines, other files are given by their names"
 
     def _rows(self, lines: list[_Line]) -> Rows:
         return Rows(

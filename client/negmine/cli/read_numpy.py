@@ -29,9 +29,14 @@ class NpyFile:
         check_embeddings(self._array.shape, self._array.dtype, path)
 
     @property
-    def roles(self) -> set[str]:
-        """What it has columns for."""
-        return {"embedding"}
+    def roles(self) -> dict[str, str]:
+        """Name of the column of each role."""
+        return {"embedding": "embedding"}
+
+    @property
+    def ignored(self) -> list[str]:
+        """None: there are no columns."""
+        return []
 
     def dimension(self) -> int:
         """Length of the embeddings."""
@@ -61,18 +66,21 @@ class NpzFile:
         present = [name.removesuffix(".npy") for name in self._zip.namelist()]
         self._columns = find_columns(named, present, path)
         self._offsets: I64 | None = None
+        used = set(self._columns.values())
         positives = self._columns.get("positives")
         if positives is not None and positives + _OFFSETS in present:
             self._offsets = _Member(self._zip, positives + _OFFSETS, path).read_all()
+            used.add(positives + _OFFSETS)
+        self.ignored = [name for name in present if name not in used]
         embeddings = self._open("embedding")
         check_embeddings(embeddings.shape, embeddings.dtype, f"{path}, array {embeddings.name!r}")
         self._shape, self._item_bytes = embeddings.shape, embeddings.dtype.itemsize
         self._check_lengths()
 
     @property
-    def roles(self) -> set[str]:
-        """What it has columns for."""
-        return set(self._columns)
+    def roles(self) -> dict[str, str]:
+        """Name of the column of each role."""
+        return dict(self._columns)
 
     def dimension(self) -> int:
         """Length of the embeddings."""

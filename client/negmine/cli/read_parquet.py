@@ -34,9 +34,15 @@ class ParquetFile:
         self._dimension = self._find_dimension(name, kind)
 
     @property
-    def roles(self) -> set[str]:
-        """What it has columns for."""
-        return set(self._columns)
+    def roles(self) -> dict[str, str]:
+        """Name of the column of each role."""
+        return dict(self._columns)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the columns that are not read."""
+        used = set(self._columns.values())
+        return [name for name in self._file.schema_arrow.names if name not in used]
 
     def dimension(self) -> int:
         """Length of the embeddings; 0 where there are no rows."""

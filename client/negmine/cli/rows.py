@@ -35,11 +35,14 @@ class ItemColumns:
         str | None, typer.Option(help="Embeddings. Usual: embedding, embeddings.", rich_help_panel=_PANEL)
     ] = None
     group_column: Annotated[
-        str | None, typer.Option(help="Groups (label, class, document). Usual: group, groups.", rich_help_panel=_PANEL)
+        str | None,
+        typer.Option(
+            help="Groups (of a label, class, document), integers. Usual: group, groups.", rich_help_panel=_PANEL
+        ),
     ] = None
     tags_column: Annotated[str | None, typer.Option(help="Tag bits. Usual: tags.", rich_help_panel=_PANEL)] = None
     uncertainty_column: Annotated[
-        str | None, typer.Option(help="Uncertainties. Usual: uncertainty.", rich_help_panel=_PANEL)
+        str | None, typer.Option(help="Uncertainties. Usual: uncertainty, uncertainties.", rich_help_panel=_PANEL)
     ] = None
 
     def named(self) -> dict[str, str | None]:
@@ -74,7 +77,7 @@ class AnchorColumns:
     group_column: Annotated[
         str | None,
         typer.Option(
-            help="The anchors' groups; items of the same are not mined. Usual: group.", rich_help_panel=_PANEL
+            help="The anchors' groups; items of the same are not mined. Usual: group, groups.", rich_help_panel=_PANEL
         ),
     ] = None
 
@@ -96,6 +99,7 @@ _USUAL: Final = {
     "uncertainty": ("uncertainty", "uncertainties"),
     "positives": ("positives", "positive"),
 }
+_TOLD: Final = ("id", "embedding", "group", "positives", "tags", "uncertainty")
 _OPTION: Final = {role: f"--{role}-column" for role in _USUAL} | {"positives": "--positives"}
 
 
@@ -119,6 +123,20 @@ def find_columns(named: dict[str, str | None], present: Sequence[str], path: str
         if chosen is not None:
             found[role] = chosen
     return found
+
+
+def told_of_ignored(used: dict[str, str], ignored: Sequence[str], named: dict[str, str | None]) -> str:
+    """What is said of columns that are not read: one may be the groups or positives, whose protection would be lost.
+
+    Args:
+        used: the column of each role.
+        ignored: the other columns.
+        named: the roles there may be.
+    """
+    names = [used[role] for role in _TOLD if role in used]
+    ways = [_OPTION[role] for role in ("group", "positives") if role in named and role not in used]
+    hint = f" (name {'it' if len(ignored) == 1 else 'one'} by {' or '.join(ways)})" if ways else ""
+    return f"columns used: {', '.join(names)}; ignored: {', '.join(ignored)}{hint}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,13 +178,17 @@ class Source(Protocol):
 
     Attributes:
         path: as it was given.
-        roles: what it has columns for: embedding, id, group, tags, uncertainty, positives.
+        roles: name of the column of each: embedding, id, group, tags, uncertainty, positives.
+        ignored: names of its columns that are not read.
     """
 
     path: str
 
     @property
-    def roles(self) -> set[str]: ...
+    def roles(self) -> dict[str, str]: ...
+
+    @property
+    def ignored(self) -> list[str]: ...
 
     def dimension(self) -> int:
         """Length of the embeddings; 0 where the file has no rows."""

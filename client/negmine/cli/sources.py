@@ -12,10 +12,10 @@ from typing import Final, Self
 import numpy as np
 
 from negmine.cli.mistakes import Mistake
-from negmine.cli.read_jsonl import JsonLines
+from negmine.cli.read_jsonl import STDIN_NAME, JsonLines
 from negmine.cli.read_numpy import NpyFile, NpzFile, read_id_array
 from negmine.cli.read_parquet import ParquetFile
-from negmine.cli.rows import I64, Rows, Source, checked
+from negmine.cli.rows import I64, Rows, Source, checked, told_of_ignored
 
 STDIN: Final = "-"
 _ENDINGS: Final[dict[str, Callable[[str, dict[str, str | None]], Source]]] = {
@@ -40,6 +40,7 @@ class Sources:
         if paths.count(STDIN) > 1:
             raise Mistake("- (stdin) is given twice; it can be read once")
         self._first_id = first_id
+        self._named = named
         with ExitStack() as stack:
             self._sources = [open_source(path, named, stack) for path in paths]
             self._stack = stack.pop_all()
@@ -63,6 +64,16 @@ class Sources:
     def has(self, role: str) -> bool:
         """Whether a file has a column for this: id, group, tags, uncertainty or positives."""
         return any(role in source.roles for source in self._sources)
+
+    def ignored(self) -> list[str]:
+        """A line for a person on the columns that are not read; none where all are, one for all files of a kind."""
+        told: dict[str, str] = {}
+        for source in self._sources:
+            if source.ignored:
+                told.setdefault(told_of_ignored(source.roles, source.ignored, self._named), source.path)
+        if len(self._sources) == 1:
+            return list(told)
+        return [f"{path}: {line}" for line, path in told.items()]
 
     @property
     def empty(self) -> bool:
@@ -88,7 +99,7 @@ class Sources:
 def open_source(path: str, named: dict[str, str | None], stack: ExitStack) -> Source:
     """A file of rows, by its ending; - is JSON lines on stdin."""
     if path == STDIN:
-        return JsonLines("stdin", sys.stdin.buffer, named)
+        return JsonLines(STDIN_NAME, sys.stdin.buffer, named)
     ending = Path(path).suffix.lower()
     if ending not in _ENDINGS and ending not in _JSON_LINES:
         raise Mistake(

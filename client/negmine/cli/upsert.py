@@ -37,7 +37,8 @@ def upsert(
 ) -> None:
     """Put rows of files into a collection; done when they are durable and visible to every later mine.
 
-    Running it again is harmless: the same rows are written again.
+    Running it again is harmless: the same rows are written again. Columns are found by their usual names; others are
+    named on stderr and ignored.
     """
     session = session_of(context)
     with Sources(files, columns.named(), first_id) as sources, session.client() as client:
@@ -48,6 +49,8 @@ def upsert(
             raise Mistake(
                 f"{files[0]} has embeddings of dimension {sources.dimension}; {info.name} has {info.dimension}"
             )
+        for line in sources.ignored():
+            session.note(line)
         version = {"step": step, "generation": generation}
         result, seconds = _send(session, client.collection(name), sources, version)
     counts = {

@@ -180,3 +180,14 @@ def test_anchors_that_do_not_fit(
     np.save(path, vectors[:0])
     assert "no anchors to mine for" in cli(*command).complaint
     assert cli("mine", "nowhere", path, "-o", "x.parquet").code in {1, 2}
+
+
+def test_ignored_columns_are_told(
+    cli: Callable[..., Ran], filled: negmine.Collection, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_parquet(tmp_path / "c.parquet", id=np.arange(200), embedding=vectors, label=np.arange(200) % 4)
+    command = ("mine", filled.name, path, "-k", 2, "-o", tmp_path / "out.parquet")
+    told = "columns used: id, embedding; ignored: label (name it by --group-column or --positives)\n"
+    assert cli(*command, "--json").err == told
+    assert cli(*command).err == told
+    assert cli(*command, "--quiet").err == ""

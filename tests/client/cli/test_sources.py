@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_files import write_lines, write_parquet
 from negmine.cli.mistakes import Mistake
-from negmine.cli.rows import ItemColumns
+from negmine.cli.rows import AnchorColumns, ItemColumns
 from negmine.cli.sources import Sources, read_ids
 
 ITEMS = ItemColumns().named()
@@ -75,3 +75,28 @@ def test_ids_that_are_none(tmp_path: Path) -> None:
     for numbers, path in (([], None), ([1], "ids.txt")):
         with pytest.raises(Mistake, match="expected ids as arguments, or --ids-file"):
             read_ids(numbers, path)
+
+
+def test_ignored_columns_are_told_once_a_kind(tmp_path: Path, vectors: np.ndarray) -> None:
+    few = vectors[:3]
+    np.save(tmp_path / "a.npy", few)
+    np.savez(tmp_path / "b.npz", embeddings=few, positives=np.arange(3), positives_offsets=np.arange(4))
+    write_parquet(tmp_path / "c.parquet", id=[0, 1, 2], embedding=few, label=[1, 1, 2], text=["a", "b", "c"])
+    write_lines(tmp_path / "d.jsonl", {"label": 3, "embedding": few[0].tolist(), "id": 9, "text": "x"})
+    write_lines(tmp_path / "e.jsonl", {"embedding": few[0].tolist(), "group": 1, "text": "x"})
+    names = ["a.npy", "b.npz", "c.parquet", "d.jsonl", "e.jsonl"]
+    paths = {name: str(tmp_path / name) for name in names}
+    b = paths["b.npz"]
+    with Sources(list(paths.values()), ITEMS) as sources:
+        assert sources.ignored() == [
+            f"{b}: columns used: embeddings; ignored: positives, positives_offsets (name one by --group-column)",
+            f"{paths['c.parquet']}: columns used: id, embedding; ignored: label, text (name one by --group-column)",
+            f"{paths['e.jsonl']}: columns used: embedding, group; ignored: text",
+        ]
+    anchors = AnchorColumns(group_column="label").named()
+    with Sources([paths["c.parquet"]], anchors) as sources:
+        assert sources.ignored() == ["columns used: id, embedding, label; ignored: text (name it by --positives)"]
+    with Sources([paths["b.npz"]], AnchorColumns().named()) as sources:
+        assert sources.ignored() == []
+    with Sources([paths["a.npy"]], ITEMS) as sources:
+        assert sources.ignored() == []

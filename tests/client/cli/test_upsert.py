@@ -109,3 +109,14 @@ def test_other_files(cli: Callable[..., Ran], name: str) -> None:
     ran = cli("upsert", "w", name)
     assert ran.code == 2
     assert "expected .npy, .npz, .parquet or .jsonl" in ran.complaint
+
+
+def test_ignored_columns_are_told(
+    cli: Callable[..., Ran], fresh: negmine.Collection, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_parquet(tmp_path / "c.parquet", id=np.arange(200), embedding=vectors, label=np.arange(200) % 4)
+    told = "columns used: id, embedding; ignored: label (name it by --group-column)\n"
+    assert cli("upsert", fresh.name, path, "--json").err == told
+    assert cli("upsert", fresh.name, path, "--quiet").err == ""
+    assert cli("upsert", fresh.name, path, "--group-column", "label").err == ""
+    assert fresh.fetch([5]).groups.tolist() == [1]
