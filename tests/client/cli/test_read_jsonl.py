@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from negmine.cli import rows as rows_module
 from negmine.cli.mistakes import Mistake
-from negmine.cli.read_jsonl import JsonLines
+from negmine.cli.read_jsonl import STDIN_NAME, JsonLines
 from negmine.cli.rows import ItemColumns, checked
 
 NAMED = {**ItemColumns().named(), "positives": None}
@@ -79,3 +79,9 @@ def test_the_total_is_estimated_from_a_file_and_unknown_for_a_pipe(tmp_path, vec
 def test_no_lines() -> None:
     source = JsonLines("x.jsonl", lines(), NAMED)
     assert (source.dimension(), source.rows_total(), list(source.chunks())) == (0, None, [])
+
+
+@pytest.mark.parametrize("data", [b"\x93NUMPY\x01\x00v\x00", b"PAR1\n", b"1\n"])
+def test_other_data_on_stdin_is_told_what_is_expected(data: bytes) -> None:
+    with pytest.raises(Mistake, match="stdin, line 1: .*; stdin is read as JSON lines"):
+        JsonLines(STDIN_NAME, io.BytesIO(data), NAMED)
