@@ -83,5 +83,5 @@ def test_no_lines() -> None:
 
 @pytest.mark.parametrize("data", [b"\x93NUMPY\x01\x00v\x00", b"PAR1\n", b"1\n"])
 def test_other_data_on_stdin_is_told_what_is_expected(data: bytes) -> None:
-    with pytest.raises(Mistake, match="stdin, line 1: .*; stdin is read as JSON lines"):
+    with pytest.raises(Mistake, match=r"stdin, line 1: .*; stdin is read as JSON lines"):
         JsonLines(STDIN_NAME, io.BytesIO(data), NAMED)
