@@ -78,9 +78,11 @@ def _collection(
         return client.get(name)
     except negmine.NotFound as missing:
         if spec is None:
-            raise Mistake(
-                f"{session.target} has no collection {name!r}: add --create, or negmine create {name} "
-                f"--dimension {dimension}"
+            raise negmine.NotFound(
+                f"{missing.message}: add --create, or negmine create {name} --dimension {dimension}",
+                code=missing.code,
+                reason=missing.reason,
+                field=missing.field,
             ) from missing
     info = spec.create(client, name, dimension, exist_ok=True)
     session.note(f"created {info.name}: {info.dimension} dimensions, {info.bits} bits, {info.metric}")

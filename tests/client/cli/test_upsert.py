@@ -58,9 +58,12 @@ def test_a_missing_collection_is_suggested_or_created(
 ) -> None:
     np.save(tmp_path / "a.npy", vectors)
     name = f"{fresh.name}-new"
-    ran = cli("upsert", name, tmp_path / "a.npy")
-    assert ran.code == 2
-    assert ran.complaint.endswith(f"has no collection {name!r}: add --create, or negmine create {name} --dimension 16")
+    ran = cli("upsert", name, tmp_path / "a.npy", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (1, "NOT_FOUND")
+    suggested = (
+        f"no collection or alias {name!r}: add --create, or negmine create {name} --dimension 16; `negmine list`"
+    )
+    assert suggested in ran.complaint
     ran = cli("upsert", name, tmp_path / "a.npy", "--create", "--bits", 64, "--vectors", "int8")
     assert ran.code == 0
     assert ran.err == f"created {name}: 16 dimensions, 64 bits, cosine\n"
