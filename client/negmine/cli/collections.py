@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
@@ -64,7 +66,53 @@ class Spec:
     )
 
     def create(self, client: negmine.Client, name: str, dimension: int, *, exist_ok: bool) -> negmine.CollectionInfo:
-        """Creates the collection and describes it."""
+        """Creates the collection and describes it.
+
+        Raises:
+            AlreadyExists: its name is taken; with `exist_ok`, the settings that differ are named.
+        """
+        try:
+            return self._create(client, name, dimension, exist_ok=exist_ok)
+        except negmine.AlreadyExists as taken:
+            info = client.get(name) if exist_ok else None
+            differing = "" if info is None or info.name != name else self.differences(info, dimension=dimension)
+            if not differing:
+                raise
+            raise negmine.AlreadyExists(
+                f"{taken.message}, with other settings: {differing}", reason=taken.reason, field=taken.field
+            ) from taken
+
+    def differences(
+        self, info: negmine.CollectionInfo, *, dimension: int | None = None, given: Container[str] | None = None
+    ) -> str:
+        """Settings of a collection that are not as asked here, for a message; empty where all are.
+
+        Args:
+            info: the collection.
+            dimension: asked for; None = not compared.
+            given: names of the fields to compare; None = all. What is left to the server is never compared.
+        """
+        held_rows = None if info.estimate_mean is None else info.estimate_mean.rows
+        recall_target = info.recall_target
+        if self.recall_target is not None and not math.isclose(self.recall_target, recall_target, rel_tol=1e-6):
+            recall_target = self.recall_target
+        compared: dict[str, tuple[str, object, object]] = {
+            "dimension": ("--dimension", info.dimension, info.dimension if dimension is None else dimension),
+            "bits": ("--bits", info.bits, self.bits),
+            "metric": ("--metric", info.metric, self.metric.value),
+            "vectors": ("--vectors", info.vectors, self.vectors.value),
+            "encoder_seed": ("--seed", info.seed, self.encoder_seed),
+            "shards": ("--shards", info.shards, self.shards or info.shards),
+            "estimate_mean_rows": ("--estimate-mean-rows", held_rows, self.estimate_mean_rows),
+            "recall_target": ("--recall-target", info.recall_target, recall_target),
+        }
+        return ", ".join(
+            f"{option} is {'not set' if held is None else held}, not {'unset' if asked is None else asked}"
+            for field, (option, held, asked) in compared.items()
+            if held != asked and (given is None or field in given)
+        )
+
+    def _create(self, client: negmine.Client, name: str, dimension: int, *, exist_ok: bool) -> negmine.CollectionInfo:
         rows = self.estimate_mean_rows
         return client.create_collection(
             name,

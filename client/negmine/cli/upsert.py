@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +46,7 @@ def upsert(
         if sources.empty:
             raise Mistake(f"{', '.join(files)}: no rows to put in")
         info = _collection(session, client, name, sources.dimension, spec if create else None)
+        _check_settings(context, info, spec)
         if info.dimension != sources.dimension:
             raise Mistake(
                 f"{files[0]} has embeddings of dimension {sources.dimension}; {info.name} has {info.dimension}"
@@ -87,6 +89,15 @@ def _collection(
     info = spec.create(client, name, dimension, exist_ok=True)
     session.note(f"created {info.name}: {info.dimension} dimensions, {info.bits} bits, {info.metric}")
     return info
+
+
+def _check_settings(context: typer.Context, info: negmine.CollectionInfo, spec: Spec) -> None:
+    """Whether the collection is as the options say that were given; the others are for a new one."""
+    sources = {part.name: context.get_parameter_source(part.name) for part in fields(Spec)}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    differing = spec.differences(info, given=given)
+    if differing:
+        raise Mistake(f"{info.name} exists with other settings: {differing}; leave them out, or create another")
 
 
 def _send(

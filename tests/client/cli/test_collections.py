@@ -31,7 +31,21 @@ def test_create_again(cli: Callable[..., Ran], name: str) -> None:
     again = cli("create", name, "--dimension", 8)
     assert (again.code, again.complaint) == (1, f"negmine: {name!r} is a collection already")
     assert cli("create", name, "--dimension", 8, "--exist-ok").code == 0
-    assert cli("create", name, "--dimension", 9, "--exist-ok").code == 1
+    other = cli("create", name, "--dimension", 9, "--bits", 64, "--recall-target", 0.5, "--exist-ok")
+    assert other.code == 1
+    assert other.complaint.startswith(
+        f"negmine: {name!r} is a collection already, with other settings: --dimension is 8, not 9, "
+        "--bits is 256, not 64, --recall-target is "
+    )
+    assert other.complaint.endswith(", not 0.5")
+
+
+def test_an_alias_is_no_collection_with_other_settings(
+    cli: Callable[..., Ran], fresh: negmine.Collection, live: negmine.Client, name: str
+) -> None:
+    live.set_alias(name, fresh.name)
+    again = cli("create", name, "--dimension", 8, "--exist-ok")
+    assert (again.code, again.complaint) == (1, f"negmine: {name!r} is an alias already")
 
 
 @pytest.mark.parametrize(

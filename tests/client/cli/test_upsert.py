@@ -123,3 +123,20 @@ def test_ignored_columns_are_told(
     assert cli("upsert", fresh.name, path, "--quiet").err == ""
     assert cli("upsert", fresh.name, path, "--group-column", "label").err == ""
     assert fresh.fetch([5]).groups.tolist() == [1]
+
+
+def test_settings_of_an_existing_collection_are_not_ignored(
+    cli: Callable[..., Ran], fresh: negmine.Collection, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", vectors)
+    command = ("upsert", fresh.name, tmp_path / "a.npy", "--create")
+    bits = fresh.info().bits
+    ran = cli(*command, "--bits", 2 * bits, "--estimate-mean-rows", 50)
+    assert ran.code == 2
+    assert ran.complaint == (
+        f"negmine: {fresh.name} exists with other settings: --bits is {bits}, not {2 * bits}, "
+        "--estimate-mean-rows is not set, not 50; leave them out, or create another"
+    )
+    assert fresh.info().rows == 0
+    assert cli(*command).code == 0
+    assert cli(*command, "--bits", bits).code == 0
