@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+from typing import Final
 
 import negmine
+
+_OPTIONS: Final = {  # by the names that the server knows them by
+    "spec.dimension": "--dimension",
+    "spec.bits": "--bits",
+    "spec.metric": "--metric",
+    "spec.vectors": "--vectors",
+    "spec.shards": "--shards",
+    "spec.recall_target": "--recall-target",
+    "spec.mean.estimate_rows": "--estimate-mean-rows",
+    "version.step": "--step",
+    "version.generation": "--generation",
+    "call StartGeneration first": "call `negmine generation start NAME` (StartGeneration) first",
+}
+_WIRE: Final = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, _OPTIONS))})(?![\w.]*\w)")
 
 
 class ExitCode(IntEnum):
@@ -22,14 +38,14 @@ class Mistake(Exception):
 
 
 def one_line(error: negmine.NegmineError, target: str, timeout_s: float) -> str:
-    """An SDK error as one line that says what to do next.
+    """An SDK error as one line that says what to do next, with options where the server names fields.
 
     Args:
         error: what was raised.
         target: the server that was asked.
         timeout_s: deadline of the calls.
     """
-    message = " ".join(error.message.split())
+    message = _WIRE.sub(lambda found: _OPTIONS[found[0]], " ".join(error.message.split()))
     match error:
         case negmine.Overloaded():
             return f"{target} is overloaded: {message}; try again later"

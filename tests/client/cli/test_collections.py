@@ -52,9 +52,9 @@ def test_an_alias_is_no_collection_with_other_settings(
     ("arguments", "said"),
     [
         (("a b", "--dimension", 8), "name is 'a b'"),
-        (("x", "--dimension", 0), "dimension is 0"),
-        (("x", "--dimension", 8, "--bits", 100), "bits is 100; expected a multiple of 64"),
-        (("x", "--dimension", 8, "--shards", 3), "shards is 3"),
+        (("x", "--dimension", 0), "negmine: --dimension is 0"),
+        (("x", "--dimension", 8, "--bits", 100), "negmine: --bits is 100; expected a multiple of 64"),
+        (("x", "--dimension", 8, "--shards", 3), "negmine: --shards is 3"),
         (("x", "--dimension", 8, "--recall-target", 2), "recall_target is 2.0"),
     ],
 )

@@ -101,7 +101,11 @@ def test_what_is_in_before_a_wrong_row_is_said(
     np.save(tmp_path / "a.npy", vectors)
     ran = cli("upsert", fresh.name, tmp_path / "a.npy", "--step", 10**12)
     assert ran.code == 2
-    assert "step is 1000000000000" in ran.complaint
+    assert "--step is 1000000000000" in ran.complaint
+    ran = cli("upsert", fresh.name, tmp_path / "a.npy", "--generation", 3)
+    assert ran.code != 0
+    assert "--generation is 3" in ran.complaint
+    assert "`negmine generation start NAME`" in ran.complaint
     assert cli("upsert", fresh.name, tmp_path / "none.npy").complaint.endswith(
         "cannot be read: No such file or directory"
     )
