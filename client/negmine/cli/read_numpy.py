@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from negmine.cli.mistakes import Mistake
-from negmine.cli.rows import I64, Ragged, Rows, chunk_rows, find_columns
+from negmine.cli.rows import I64, OPTION, Ragged, Rows, chunk_rows, find_columns
 
 _OFFSETS: Final = "_offsets"  # of ragged positives in an .npz: values in `positives`, offsets in `positives_offsets`
 
@@ -22,7 +22,7 @@ class NpyFile:
 
     def __init__(self, path: str, named: dict[str, str | None]) -> None:
         self.path = path
-        asked = [f"--{role}-column" for role, name in named.items() if name is not None]
+        asked = [OPTION[role] for role, name in named.items() if name is not None]
         if asked:
             raise Mistake(f"{path} is one array without columns, and {asked[0]} names one; expected an .npz file")
         self._array = load_array(Path(path), mmap_mode="r")

@@ -100,7 +100,7 @@ _USUAL: Final = {
     "positives": ("positives", "positive"),
 }
 _TOLD: Final = ("id", "embedding", "group", "positives", "tags", "uncertainty")
-_OPTION: Final = {role: f"--{role}-column" for role in _USUAL} | {"positives": "--positives"}
+OPTION: Final = {role: f"--{role}-column" for role in _USUAL} | {"positives": "--positives"}
 
 
 def find_columns(named: dict[str, str | None], present: Sequence[str], path: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def find_columns(named: dict[str, str | None], present: Sequence[str], path: str
     for role, name in named.items():
         usual = next((candidate for candidate in _USUAL[role] if candidate in present), None)
         if name is not None and name not in present:
-            raise Mistake(f"{path} has no column {name!r} ({_OPTION[role]}); it has {', '.join(present) or 'none'}")
+            raise Mistake(f"{path} has no column {name!r} ({OPTION[role]}); it has {', '.join(present) or 'none'}")
         if name is None and usual is None and role == "embedding":
             raise Mistake(
                 f"{path} has no column 'embedding'; it has {', '.join(present) or 'none'}: "
@@ -134,7 +134,7 @@ def told_of_ignored(used: dict[str, str], ignored: Sequence[str], named: dict[st
         named: the roles there may be.
     """
     names = [used[role] for role in _TOLD if role in used]
-    ways = [_OPTION[role] for role in ("group", "positives") if role in named and role not in used]
+    ways = [OPTION[role] for role in ("group", "positives") if role in named and role not in used]
     hint = f" (name {'it' if len(ignored) == 1 else 'one'} by {' or '.join(ways)})" if ways else ""
     return f"columns used: {', '.join(names)}; ignored: {', '.join(ignored)}{hint}"
 

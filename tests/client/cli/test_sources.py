@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_files import write_lines, write_parquet
 from negmine.cli.mistakes import Mistake
+from negmine.cli.read_numpy import NpyFile
 from negmine.cli.rows import AnchorColumns, ItemColumns
 from negmine.cli.sources import Sources, read_ids
 
@@ -100,3 +101,10 @@ def test_ignored_columns_are_told_once_a_kind(tmp_path: Path, vectors: np.ndarra
         assert sources.ignored() == []
     with Sources([paths["a.npy"]], ITEMS) as sources:
         assert sources.ignored() == []
+
+
+def test_an_array_has_no_columns_to_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((2, 3), np.float32))
+    for role, option in (("group", "--group-column"), ("positives", "--positives")):
+        with pytest.raises(Mistake, match=f"and {option} names one"):
+            NpyFile(str(tmp_path / "x.npy"), {role: "p"})
