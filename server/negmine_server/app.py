@@ -140,7 +140,7 @@ class App:
         shards: list[Shard] = []
         try:
             for number in range(spec.shards):
-                prefix = f"{record.prefix}/{number:04d}"
+                prefix = record.shard_prefix(number)
                 shards.append(
                     Shard(
                         number,

@@ -29,7 +29,7 @@ from negmine_server.errors import (
 )
 from negmine_server.ledger import Ledger, Record
 from negmine_server.spec import CollectionSpec
-from negmine_server.storage.objects import Objects
+from negmine_server.storage.objects import Objects, delete_all
 
 LOG = logging.getLogger(__name__)
 LOADING_RETRY_MS = 200
@@ -162,7 +162,7 @@ class Catalog:
                 self._ledger.save([*self._records().values(), record], self._aliases)
             except NegmineError:
                 collection.engine.close()
-                self._delete(record.prefix + "/")
+                delete_all(self._objects, record.prefix)
                 raise
             entry = self._entries[name] = Entry(record, collection)
             return entry, True
@@ -182,7 +182,7 @@ class Catalog:
             del self._entries[name]
         if entry.collection is not None:
             entry.collection.engine.close()
-        self._delete(f"collections/{entry.record.incarnation}/")
+        delete_all(self._objects, entry.record.folder)
 
     def set_alias(self, alias: str, name: str) -> str:
         """Points an alias at a collection; returns what it pointed at before."""
@@ -242,7 +242,7 @@ class Catalog:
         with self._lock:
             dropped = self._entries.get(entry.record.name) is not entry
         if dropped:
-            self._delete(f"collections/{entry.record.incarnation}/")
+            delete_all(self._objects, entry.record.folder)
 
     def close(self) -> None:
         """Finishes what is queued in every collection."""
@@ -256,9 +256,6 @@ class Catalog:
     def _replace(self, entry: Entry, record: Record) -> None:
         self._ledger.save({**self._records(), record.name: record}.values(), self._aliases)
         entry.record = record
-
-    def _delete(self, prefix: str) -> None:
-        self._objects.delete([item.key for item in self._objects.list(prefix)])
 
 
 def _check_name(name: str, what: str) -> None:

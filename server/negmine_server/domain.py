@@ -25,7 +25,6 @@ NO_GROUP = -1  # an item or anchor without a group
 NO_ID = -1  # padding in an id matrix, and "no own id" of an anchor
 STEP_BITS = 40
 STEP_MAX = (1 << STEP_BITS) - 1
-GENERATION_MAX = (1 << 22) - 1
 
 
 class Metric(Enum):

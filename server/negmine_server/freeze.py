@@ -21,7 +21,7 @@ from negmine_server.errors import NotReady
 from negmine_server.ledger import Record
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.log import begin_log
-from negmine_server.storage.objects import Objects
+from negmine_server.storage.objects import Objects, delete_all
 from negmine_server.storage.snapshots import Snapshot, latest_snapshot, write_snapshot
 from negmine_server.vectors import stored
 
@@ -48,10 +48,10 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         mean = _mean(old, objects)
         spec = old.spec.with_mean(mean)
         new = Record(old.name, old.incarnation, spec, old.generation, old.created_ms)
-        objects.delete([item.key for item in objects.list(new.prefix + "/")])
+        delete_all(objects, new.prefix)
         for shard in range(spec.shards):
             snapshot = _snapshot(old, shard, objects)
-            prefix = f"{new.prefix}/{shard:04d}"
+            prefix = new.shard_prefix(shard)
             begin_log(objects, prefix, snapshot.sequence)  # sequences go on, so that watermarks stay good
             write_snapshot(objects, prefix, snapshot.sequence, _rewritten(snapshot, spec), snapshot.meta)
         catalog.swap(entry, spec)
@@ -61,12 +61,12 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         raise
     # The gate stays shut: a write that still holds the old collection is asked to come back, and finds the new one.
     collection.engine.close()
-    objects.delete([item.key for item in objects.list(old.prefix + "/")])
+    delete_all(objects, old.prefix)
     LOG.info("collection %s: encoder frozen about the mean of its rows, length %.3g", old.name, np.linalg.norm(mean))
 
 
 def _snapshot(record: Record, shard: int, objects: Objects) -> Snapshot:
-    snapshot = latest_snapshot(objects, f"{record.prefix}/{shard:04d}")
+    snapshot = latest_snapshot(objects, record.shard_prefix(shard))
     if snapshot is None:
         raise NotReady(f"shard {shard} of {record.name!r} has no snapshot to freeze from")
     return snapshot

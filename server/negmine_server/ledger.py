@@ -30,7 +30,16 @@ class Record:
     @property
     def prefix(self) -> str:
         """Of its shards' objects: another one while the mean is estimated."""
-        return f"collections/{self.incarnation}/{'estimating' if self.spec.estimating else 'shards'}"
+        return f"{self.folder}{'estimating' if self.spec.estimating else 'shards'}/"
+
+    @property
+    def folder(self) -> str:
+        """Of all its objects."""
+        return f"collections/{self.incarnation}/"
+
+    def shard_prefix(self, number: int) -> str:
+        """Of one shard's objects."""
+        return f"{self.prefix}{number:04d}"
 
 
 class Ledger:

@@ -102,7 +102,7 @@ class House:
             **self.options,
         )
         shards = [
-            Shard(number, options, self.objects, f"{record.prefix}/{number:04d}", on_applied=lambda: None,
+            Shard(number, options, self.objects, record.shard_prefix(number), on_applied=lambda: None,
                   background=self.background)
             for number in range(spec.shards)
         ]  # fmt: skip

@@ -70,6 +70,11 @@ class Objects(Protocol):
         """Removes the objects; a key that is not there is no error. Durable when it returns."""
 
 
+def delete_all(objects: Objects, prefix: str) -> None:
+    """Removes every object whose key starts with `prefix`."""
+    objects.delete([item.key for item in objects.list(prefix)])
+
+
 def buffers_of(data: Data) -> list[memoryview]:
     """`data` as a list of byte views."""
     parts = [data] if isinstance(data, (bytes, bytearray, memoryview)) else data
