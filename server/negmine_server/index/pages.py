@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64, VectorStore
+from negmine_server.index.layout import GROUP_ROWS, load_word, store_word
 from negmine_server.index.native import as_compiled, compiled
 
 PAGE_ROWS = 65_536
-GROUP_ROWS = 64
 
 STORE_DTYPES: dict[VectorStore, Any] = {
     VectorStore.INT8: np.int8,
@@ -197,16 +197,17 @@ def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
 
 @compiled
 def _write_codes(target: U64, start: int, codes: U64) -> None:
+    at, words = np.uint64(target.ctypes.data), codes.shape[1]
     for i in range(codes.shape[0]):
-        position = start + i
-        for word in range(codes.shape[1]):
-            target[position >> 6, word, position & 63] = codes[i, word]
+        for word in range(words):
+            store_word(at, words, start + i, word, codes[i, word])
 
 
 @compiled
 def _read_codes(source: U64, positions: I64) -> U64:
-    codes = np.empty((positions.shape[0], source.shape[1]), np.uint64)
+    at, words = np.uint64(source.ctypes.data), source.shape[1]
+    codes = np.empty((positions.shape[0], words), np.uint64)
     for i in range(positions.shape[0]):
-        for word in range(source.shape[1]):
-            codes[i, word] = source[positions[i] >> 6, word, positions[i] & 63]
+        for word in range(words):
+            codes[i, word] = load_word(at, words, positions[i], word)
     return codes

@@ -18,8 +18,9 @@ from negmine_server.domain import I64, U64, Batch, Bool, VectorStore
 from negmine_server.errors import InvalidInput
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.ids import IdMap
+from negmine_server.index.layout import GROUP_ROWS
 from negmine_server.index.native import Scalar, compiled, load_i64, store_u32
-from negmine_server.index.pages import GROUP_ROWS, OPTIONALS, PAGE_ROWS, STORE_DTYPES, Column, Page, View
+from negmine_server.index.pages import OPTIONALS, PAGE_ROWS, STORE_DTYPES, Column, Page, View
 from negmine_server.index.tombstones import Tombstones
 
 EPOCH_MAX = 2**32 - 2

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, U64
-from negmine_server.index.native import Scalar, compiled, inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
+from negmine_server.index.layout import load_word
+from negmine_server.index.native import Scalar, compiled, inlined, kernel, load_f32, popcount, trailing_zeros
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
 from negmine_server.scan.simd import weighted_mask
@@ -65,12 +66,11 @@ def split_planes(values: NDArray[np.int8]) -> Planes:
 @inlined
 def dot_at(codes_at: Scalar, words: int, position: int, planes: Planes, q: int) -> Scalar:
     """The integer dot product of one row."""
-    first = (position >> 6) * words * 64 + (position & 63)
     total = 0
     for plane in range(planes.counts[q]):
         bits = 0
         for word in range(words):
-            bits += popcount(load_u64(codes_at, first + word * 64) & planes.words[q, plane, word])
+            bits += popcount(load_word(codes_at, words, position, word) & planes.words[q, plane, word])
         total = -bits if plane == 0 else 2 * total + bits
     return 2 * total - planes.totals[q]
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
+from negmine_server.index.layout import GROUP_ROWS
 from negmine_server.index.native import as_compiled, kernel, load_i64
-from negmine_server.index.pages import GROUP_ROWS, Column, View
+from negmine_server.index.pages import Column, View
 from negmine_server.scan.admission import Pages, filters_of, pages_of
 from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
 from negmine_server.scan.floats import exact_scores, scan_floats

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from negmine_server.domain import F32, I64, U64
-from negmine_server.index.native import Scalar, inlined, kernel, load_f32, load_u64, popcount, trailing_zeros
+from negmine_server.index.layout import load_word
+from negmine_server.index.native import Scalar, inlined, kernel, load_f32, popcount, trailing_zeros
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
 from negmine_server.scan.simd import near_mask
@@ -31,10 +32,9 @@ def cosine_table(bits: int) -> F32:
 @inlined
 def distance(codes_at: Scalar, words: int, position: int, query: U64) -> Scalar:
     """Hamming distance of one row to query [W]."""
-    first = (position >> 6) * words * 64 + (position & 63)
     total = 0
     for word in range(words):
-        total += popcount(load_u64(codes_at, first + word * 64) ^ query[word])
+        total += popcount(load_word(codes_at, words, position, word) ^ query[word])
     return total
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from negmine_server.domain import NO_GROUP, Batch, Metric, Query, Scoring
-from negmine_server.index.pages import GROUP_ROWS, STORE_DTYPES
+from negmine_server.index.layout import GROUP_ROWS
+from negmine_server.index.pages import STORE_DTYPES
 from negmine_server.index.rows import Rows
 from negmine_server.scan import cpu
 
