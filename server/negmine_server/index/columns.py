@@ -6,6 +6,7 @@ r >> shift at r & (2^shift - 1). Values of eight and four bytes travel as unsign
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def put(addresses: U64, shift: int, rows: I64, values: NDArray[Any]) -> None:
     elif values.ndim == 1 and values.itemsize == 4:
         _put_32(addresses, shift, rows, values.view(np.uint32))
     else:
-        _put_bytes(addresses, shift, rows, values.view(np.uint8).reshape(values.shape[0], -1))
+        _put_bytes(addresses, shift, rows, _as_bytes(values))
 
 
 def take(addresses: U64, shift: int, rows: I64, into: NDArray[Any]) -> None:
@@ -48,7 +49,11 @@ def take(addresses: U64, shift: int, rows: I64, into: NDArray[Any]) -> None:
     elif into.ndim == 1 and into.itemsize == 4:
         _take_32(addresses, shift, rows, into.view(np.uint32))
     else:
-        _take_bytes(addresses, shift, rows, into.view(np.uint8).reshape(into.shape[0], -1))
+        _take_bytes(addresses, shift, rows, _as_bytes(into))
+
+
+def _as_bytes(values: NDArray[Any]) -> U8:
+    return values.view(np.uint8).reshape(values.shape[0], values.itemsize * math.prod(values.shape[1:]))
 
 
 @inlined

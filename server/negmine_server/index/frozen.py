@@ -13,6 +13,7 @@ from negmine_server.domain import I64
 from negmine_server.index.pages import View, gather
 
 ROWS_PER_PART = 262_144
+_BLOCKS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,20 +26,20 @@ class Frozen:
     def parts(self, rows_per_part: int = ROWS_PER_PART) -> Iterator[dict[str, NDArray[Any]]]:
         """Item-major columns of the visible rows, by names of domain.Batch, at most `rows_per_part` rows a part.
 
-        Every part has the same columns: ids, versions, corrections, codes [n, W], and those optional ones that any row
-        has (groups, tags, uncertainties, norms, vectors, scales).
+        Every part has the same columns: ids, versions, corrections, codes [n, W], buckets (their numbers), and those
+        optional ones that any row has (groups, tags, uncertainties, norms, vectors, scales). Rows of a bucket come
+        together.
         """
         view = self.view
-        pending: list[I64] = []
-        held = 0
-        for slot in range(view.counts.shape[0]):
-            rows = view.visible(slot) + slot * view.page_rows
-            while held + rows.shape[0] >= rows_per_part:
-                taken = rows_per_part - held
-                yield gather(view, np.concatenate([*pending, rows[:taken]]))
-                pending, held, rows = [], 0, rows[taken:]
-            if rows.shape[0]:
-                pending.append(rows)
-                held += rows.shape[0]
-        if held:
-            yield gather(view, np.concatenate(pending))
+        blocks = view.allocation.lists.blocks
+        pending = np.empty(0, np.int64)
+        for first in range(0, blocks.shape[0], _BLOCKS_AT_ONCE):
+            pending = np.concatenate([pending, view.visible(blocks[first : first + _BLOCKS_AT_ONCE])])
+            while pending.shape[0] >= rows_per_part:
+                yield self._part(pending[:rows_per_part])
+                pending = pending[rows_per_part:]
+        if pending.shape[0]:
+            yield self._part(pending)
+
+    def _part(self, rows: I64) -> dict[str, NDArray[Any]]:
+        return gather(self.view, rows) | {"buckets": self.view.allocation.bucket_of(rows // self.view.block_rows)}

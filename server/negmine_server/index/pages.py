@@ -3,10 +3,10 @@
 A page holds `page_rows` rows, one array a column. One writer appends behind the rows that are published and marks rows
 dead; readers hold a `View` and take no lock:
 
-- a row is *visible* in a view if its position is below the page's count and it had not died at the view's epoch:
-  `died == 0` (alive, so a fresh page needs no initialisation) or `died > view.epoch` (died later);
-- the writer fills columns beyond the counts, marks overwritten rows with the coming epoch, then publishes a new view by
-  one attribute assignment. A search therefore sees each item once, in the version its view had.
+- a row is *visible* in a view if its place in its block is below the block's count and it had not died at the view's
+  epoch: `died == 0` (alive, so a fresh page needs no initialisation) or `died > view.epoch` (died later);
+- the writer fills columns beyond the counts, marks overwritten and moved rows with the coming epoch, then publishes a
+  new view by one attribute assignment. A search therefore sees each item once, in the version its view had.
 
 Codes are laid out [page_rows / 64, W, 64]: 64 rows form a group, and a group's words lie together. A kernel reads one
 word of 64 rows from eight cache lines in a row, and a group of any width is one contiguous stretch; with [W, page_rows]
@@ -15,6 +15,7 @@ the words of a row lie a power of two apart and wide codes evict themselves from
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -23,10 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64, VectorStore
-from negmine_server.index.layout import GROUP_ROWS, load_word, store_word
-from negmine_server.index.native import as_compiled, compiled
+from negmine_server.index import columns
+from negmine_server.index.blocks import Allocation
+from negmine_server.index.layout import GROUP_ROWS
 
 PAGE_ROWS = 65_536
+
+Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
 
 STORE_DTYPES: dict[VectorStore, Any] = {
     VectorStore.INT8: np.int8,
@@ -72,13 +76,20 @@ OPTIONALS = (
 
 
 class Page:
-    """The arrays of one page. Zeroed memory comes from the kernel untouched, so unused rows occupy no RAM."""
+    """The arrays of one page. Zeroed memory comes from the kernel untouched, so unused rows occupy no RAM.
 
-    __slots__ = ("__weakref__", "arrays", "rows", "words")
+    Args:
+        rows: a multiple of 64.
+        words: of a code.
+        allocate_vectors: makes the zeroed array of stored vectors, of a shape and dtype.
+    """
 
-    def __init__(self, rows: int, words: int) -> None:
+    __slots__ = ("__weakref__", "_allocate_vectors", "arrays", "rows", "words")
+
+    def __init__(self, rows: int, words: int, allocate_vectors: Allocate = np.zeros) -> None:
         self.rows = rows
         self.words = words
+        self._allocate_vectors = allocate_vectors
         self.arrays: dict[Column, NDArray[Any]] = {
             Column.IDS: np.zeros(rows, np.int64),
             Column.VERSIONS: np.zeros(rows, np.int64),
@@ -90,88 +101,55 @@ class Page:
     def renumbered(self) -> Page:
         """The same page with every dead row dead since epoch 1; shares all other columns."""
         page = object.__new__(Page)
-        page.rows, page.words = self.rows, self.words
+        page.rows, page.words, page._allocate_vectors = self.rows, self.words, self._allocate_vectors
         page.arrays = {**self.arrays, Column.DIED: (self.arrays[Column.DIED] != 0).astype(np.uint32)}
         return page
 
-    def ensure(self, column: Column, shape: tuple[int, ...], dtype: Any, fill: float) -> NDArray[Any]:
-        array = self.arrays.get(column)
-        if array is None:
-            array = np.zeros(shape, dtype) if fill == 0 else np.full(shape, fill, dtype)
-            self.arrays[column] = array
-        return array
-
-    def write(self, start: int, columns: dict[str, NDArray[Any]]) -> None:
-        """Writes n rows of item-major `columns` (names of domain.Batch) from position `start` on."""
-        arrays = self.arrays
-        n = columns["ids"].shape[0]
-        stop = start + n
-        arrays[Column.IDS][start:stop] = columns["ids"]
-        arrays[Column.VERSIONS][start:stop] = columns["versions"]
-        corrections = columns.get("corrections")
-        arrays[Column.CORRECTIONS][start:stop] = 1.0 if corrections is None else corrections
-        _write_codes(arrays[Column.CODES], start, as_compiled(columns["codes"]))
-        for spec in OPTIONALS:
-            values = columns.get(spec.name)
-            if values is not None:
-                target = self.ensure(spec.column, (self.rows,), spec.dtype, spec.fill)
-                target[start:stop] = ~values if spec.column is Column.GROUPS else values
-            elif spec.column in arrays:  # an abandoned write may have left a value here
-                arrays[spec.column][start:stop] = spec.fill
-        vectors = columns.get("vectors")
-        if vectors is not None:
-            shape = (self.rows, vectors.shape[1])
-            self.ensure(Column.VECTORS, shape, vectors.dtype, 0)[start:stop] = vectors
-
-    def read(self, positions: NDArray[Any], names: frozenset[str]) -> dict[str, NDArray[Any]]:
-        """Item-major columns of the rows at `positions`; optional ones as `names` says, filled where absent."""
-        arrays = self.arrays
-        n = positions.shape[0]
-        columns: dict[str, NDArray[Any]] = {
-            "ids": arrays[Column.IDS][positions],
-            "versions": arrays[Column.VERSIONS][positions],
-            "corrections": arrays[Column.CORRECTIONS][positions],
-            "codes": _read_codes(arrays[Column.CODES], as_compiled(positions)),
-        }
-        for spec in OPTIONALS:
-            if spec.name not in names:
-                continue
-            array = arrays.get(spec.column)
-            values = np.full(n, spec.fill, spec.dtype) if array is None else array[positions]
-            columns[spec.name] = ~values if spec.column is Column.GROUPS else values
-        if Column.VECTORS in arrays:
-            columns["vectors"] = arrays[Column.VECTORS][positions]
-        return columns
+    def ensure(self, column: Column, dtype: Any, fill: float, width: int = 0) -> None:
+        """Adds a column if it is not there; `width` values a row, 0 = one."""
+        if column in self.arrays:
+            return
+        if column is Column.VECTORS:
+            self.arrays[column] = self._allocate_vectors((self.rows, width), dtype)
+        else:
+            self.arrays[column] = np.zeros(self.rows, dtype) if fill == 0 else np.full(self.rows, fill, dtype)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class View:
     """What a search reads: an immutable state of one shard's rows. Row r is in page r // page_rows at r % page_rows.
 
-    Holding a view keeps its pages' memory alive, so hold it no longer than the search.
+    Holding a view keeps its pages' memory alive and its blocks from being used again, so hold it no longer than needed.
     """
 
     words: int
     page_rows: int  # a power of two
+    block_rows: int  # a power of two, at least 64
     dimension: int  # of stored vectors
     store: VectorStore
     epoch: int
     directory: U64  # [len(Column), P] base addresses, 0 = the page lacks the column
-    counts: I64  # [P]
     pages: tuple[Page | None, ...]  # [P]
+    counts: I64  # [M] rows written in each block; block b holds rows [b * block_rows, (b + 1) * block_rows)
+    allocation: Allocation  # which bucket each block belongs to
     rows: int  # visible rows
 
     @property
     def shift(self) -> int:
         return self.page_rows.bit_length() - 1
 
-    def visible(self, slot: int) -> I64:
-        """Positions of the visible rows of one page, ascending."""
-        page = self.pages[slot]
-        if page is None:
-            return np.empty(0, np.int64)
-        died = page.arrays[Column.DIED][: self.counts[slot]]
-        return np.flatnonzero((died == 0) | (died > self.epoch)).astype(np.int64, copy=False)
+    def visible(self, blocks: I64) -> I64:
+        """The visible rows [n] of blocks, block by block."""
+        inside = np.arange(self.block_rows)
+        written = inside < self.counts[blocks][:, None]
+        rows: I64 = ((blocks * self.block_rows)[:, None] + inside)[written]
+        died = np.zeros(rows.shape[0], np.uint32)
+        columns.take(self.directory[Column.DIED], self.shift, rows, died)
+        return rows[(died == 0) | (died > self.epoch)]
+
+    def everything(self) -> I64:
+        """The visible rows [n]."""
+        return self.visible(np.flatnonzero(self.counts))
 
     def optional_names(self) -> frozenset[str]:
         """The optional columns that any page of this view has."""
@@ -180,34 +158,19 @@ class View:
 
 def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
     """Item-major columns of rows [n] (>= 0, from `locate` or a scan of the same view), by names of domain.Batch."""
-    names = view.optional_names()
-    slots = rows >> view.shift
-    positions = rows & (view.page_rows - 1)
-    result: dict[str, NDArray[Any]] = {}
-    for slot in np.unique(slots):
-        page = view.pages[slot]
-        assert page is not None, f"row of a dropped page {slot}"
-        chosen = slots == slot
-        for name, values in page.read(positions[chosen], names).items():
-            if name not in result:
-                result[name] = np.zeros((rows.shape[0], *values.shape[1:]), values.dtype)
-            result[name][chosen] = values
-    return result or Page(GROUP_ROWS, view.words).read(rows, names)
-
-
-@compiled
-def _write_codes(target: U64, start: int, codes: U64) -> None:
-    at, words = np.uint64(target.ctypes.data), codes.shape[1]
-    for i in range(codes.shape[0]):
-        for word in range(words):
-            store_word(at, words, start + i, word, codes[i, word])
-
-
-@compiled
-def _read_codes(source: U64, positions: I64) -> U64:
-    at, words = np.uint64(source.ctypes.data), source.shape[1]
-    codes = np.empty((positions.shape[0], words), np.uint64)
-    for i in range(positions.shape[0]):
-        for word in range(words):
-            codes[i, word] = load_word(at, words, positions[i], word)
-    return codes
+    n, directory, shift = rows.shape[0], view.directory, view.shift
+    result: dict[str, NDArray[Any]] = {
+        "ids": np.empty(n, np.int64),
+        "versions": np.empty(n, np.int64),
+        "corrections": np.empty(n, np.float32),
+    }
+    result |= {spec.name: np.full(n, spec.fill, spec.dtype) for spec in OPTIONALS if directory[spec.column].any()}
+    dtype = STORE_DTYPES.get(view.store)
+    if dtype is not None and directory[Column.VECTORS].any():
+        result["vectors"] = np.zeros((n, view.dimension), dtype)
+    for name, values in result.items():
+        columns.take(directory[Column[name.upper()]], shift, rows, values)
+    if "groups" in result:
+        np.invert(result["groups"], out=result["groups"])
+    result["codes"] = columns.take_codes(directory[Column.CODES], shift, rows, view.words)
+    return result

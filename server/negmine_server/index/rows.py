@@ -7,6 +7,8 @@ carries a version too and leaves a tombstone under the same rule.
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +18,19 @@ from numpy.typing import NDArray
 
 from negmine_server.domain import I64, U64, Batch, Bool, VectorStore
 from negmine_server.errors import InvalidInput
+from negmine_server.index import columns
+from negmine_server.index.blocks import BLOCK_ROWS, LOOSE, Blocks
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.ids import IdMap
 from negmine_server.index.layout import GROUP_ROWS
-from negmine_server.index.native import Scalar, compiled, load_i64, store_u32
-from negmine_server.index.pages import OPTIONALS, PAGE_ROWS, STORE_DTYPES, Column, Page, View
+from negmine_server.index.native import Scalar, as_compiled, compiled, load_i64, store_u32
+from negmine_server.index.pages import OPTIONALS, PAGE_ROWS, STORE_DTYPES, Allocate, Column, Page, View, gather
 from negmine_server.index.tombstones import Tombstones
 
 EPOCH_MAX = 2**32 - 2
 TOMBSTONE_AGE_S = 3600
 TOMBSTONES_MAX = 1_000_000
+_NO_BUCKETS: I64 = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Stats:
 
 
 class Rows:
-    """Columnar rows with an id map. `apply`, `restore` and `expire_tombstones` belong to one writer thread."""
+    """Columnar rows with an id map. `apply`, `move`, `restore` and `expire_tombstones` belong to one writer thread."""
 
     def __init__(
         self,
@@ -67,21 +72,23 @@ class Rows:
         page_rows: int = PAGE_ROWS,
         tombstone_age_s: int = TOMBSTONE_AGE_S,
         tombstones_max: int = TOMBSTONES_MAX,
+        allocate_vectors: Allocate = np.zeros,
     ) -> None:
         assert page_rows >= GROUP_ROWS, page_rows
         assert page_rows & (page_rows - 1) == 0, page_rows
         self._words, self._store, self._dimension, self._page_rows = words, store, dimension, page_rows
         self._shift = page_rows.bit_length() - 1
         self._tombstone_age_ms = tombstone_age_s * 1000
+        self._allocate_vectors = allocate_vectors
         self._lock = threading.Lock()  # held while the id map and the view change together
         self._tombstones = Tombstones(tombstones_max)
         self._map = IdMap(self._shift)
         self._pages: list[Page | None] = []
-        self._counts = np.zeros(0, np.int64)  # [P] rows written
-        self._dead = np.zeros(0, np.int64)  # [P] of these, dead
+        self._blocks = Blocks(page_rows, min(page_rows, BLOCK_ROWS))
         self._directory = np.zeros((len(Column), 0), np.uint64)
-        self._tail = -1  # the page that is being filled
         self._epoch = 1
+        self._view_number = 0
+        self._views: deque[tuple[int, weakref.ref[View]]] = deque()  # those that somebody may still read
         self._view = self._snapshot()
 
     @property
@@ -119,29 +126,51 @@ class Rows:
                 self._publish()
             outcome = Outcome(deleted=replaced, stale=stale)
         else:
-            rows = self._append(_columns(batch, accepted))
+            rows = self._append(_columns(batch, accepted), np.zeros(ids.shape[0], np.int64))
             with self._lock:
                 self._kill(dying)
                 self._map.put(ids, rows, self._directory[Column.IDS])
                 self._tombstones.remove(ids)
                 self._publish()
             outcome = Outcome(inserted=ids.shape[0] - replaced, overwritten=replaced, stale=stale)
-        # A batch kills at most its own number of rows and a compaction reclaims more than half a page of dead ones, so
-        # this many keep up with any stream of batches.
-        for _ in range(1 + 2 * batch.rows // self._page_rows):
-            self._compact_one()
+        self._compact(batch.rows)
         return outcome
+
+    def move(self, view: View, rows: I64, buckets: I64) -> int:
+        """Moves rows [n] of a view to other buckets [n]; returns how many.
+
+        Rows that have died since are left. Searches see each item once, here or there.
+        """
+        if view.epoch > self._epoch:  # epochs were renumbered since: what died is marked elsewhere now
+            return 0
+        died = np.zeros(rows.shape[0], np.uint32)
+        columns.take(view.directory[Column.DIED], self._shift, rows, died)
+        rows, buckets = rows[died == 0], buckets[died == 0]
+        if rows.shape[0]:
+            self._relocate(rows, buckets)
+            self._compact(rows.shape[0])
+        return len(rows)
 
     def expire_tombstones(self, now_ms: int) -> int:
         """Forgets tombstones beyond the age limit; returns how many. Replays agree only on times taken from batches."""
         with self._lock:
             return self._tombstones.expire(now_ms - self._tombstone_age_ms)
 
-    def restore(self, parts: Iterable[dict[str, NDArray[Any]]], tombstones: dict[str, I64] | None = None) -> None:
-        """Fills empty rows from the parts of a `Frozen`: unique ids, no version rule."""
+    def restore(
+        self,
+        parts: Iterable[dict[str, NDArray[Any]]],
+        tombstones: dict[str, I64] | None = None,
+        known_buckets: I64 = _NO_BUCKETS,
+    ) -> None:
+        """Fills empty rows from the parts of a `Frozen`: unique ids, no version rule.
+
+        Rows of a bucket that is not among the known ones are loose.
+        """
         assert not len(self._map) + len(self._tombstones), "restore needs empty rows"
         for part in parts:
-            rows = self._append(part)
+            rest = {name: values for name, values in part.items() if name != "buckets"}
+            buckets = part.get("buckets", np.zeros(part["ids"].shape[0], np.int64))
+            rows = self._append(rest, np.where(np.isin(buckets, known_buckets), buckets, LOOSE))
             with self._lock:
                 self._map.put(part["ids"], rows, self._directory[Column.IDS])
                 self._publish()
@@ -149,10 +178,17 @@ class Rows:
             with self._lock:
                 self._tombstones.add(tombstones["ids"], tombstones["versions"], tombstones["times_ms"])
 
+    def bucket_rows(self) -> dict[int, int]:
+        """Live rows of each bucket that has any. The writer's, or a glance at it from outside."""
+        return self._blocks.live()
+
     def stats(self) -> Stats:
+        """Counts and sizes of the newest view."""
         view = self._view
         sizes = {column.name.lower(): 0 for column in Column}
-        for page, count in zip(view.pages, view.counts, strict=True):
+        per_page = view.page_rows // view.block_rows
+        held = view.counts.reshape(-1, per_page).sum(axis=1)
+        for page, count in zip(view.pages, held, strict=True):
             for column, array in page.arrays.items() if page is not None else ():
                 sizes[column.name.lower()] += array.nbytes * int(count) // self._page_rows
         sizes["id_map"], sizes["tombstones"] = self._map.nbytes, self._tombstones.nbytes
@@ -171,56 +207,105 @@ class Rows:
         if got != expected:
             raise InvalidInput(f"vectors are {got}, this shard stores {expected}", field="vectors")
 
-    def _append(self, columns: dict[str, NDArray[Any]]) -> I64:
-        """Writes rows behind the published counts; returns their row numbers. Nothing is visible yet.
+    def _append(self, items: dict[str, NDArray[Any]], buckets: I64) -> I64:
+        """Writes rows [n] into their buckets, behind the published counts; returns their numbers. None is visible yet.
 
-        Without memory for a page it raises and leaves everything as it was.
+        Without memory it raises and nothing that matters has changed.
         """
-        counts, tail, pages = self._counts.copy(), self._tail, list(self._pages)
-        try:
-            return self._write(columns)
-        except MemoryError:
-            opened = self._counts.shape[0] - counts.shape[0]
-            self._counts, self._tail = np.pad(counts, (0, opened)), tail
-            self._pages = pages + [None] * opened
-            raise
-
-    def _write(self, columns: dict[str, NDArray[Any]]) -> I64:
-        n = columns["ids"].shape[0]
-        rows = np.empty(n, np.int64)
-        done = 0
-        while done < n:
-            if self._tail < 0 or self._counts[self._tail] == self._page_rows:
-                self._open_page()
-            slot, page, start = self._tail, self._pages[self._tail], int(self._counts[self._tail])
-            assert page is not None
-            stop = min(n, done + self._page_rows - start)
-            page.write(start, {name: values[done:stop] for name, values in columns.items()})
-            for column, array in page.arrays.items():
-                self._directory[column, slot] = array.ctypes.data
-            rows[done:stop] = np.arange(start, start + stop - done) + (slot << self._shift)
-            self._counts[slot] += stop - done
-            done = stop
-        if n:
-            self._map.reserve(n, int(rows.max()), self._directory[Column.IDS])
+        self._blocks.recycle(self._oldest_view())
+        for _ in range(-(-self._blocks.missing(buckets) * self._blocks.rows // self._page_rows)):
+            self._open_page()
+        placement = self._blocks.place(buckets)
+        rows = placement.rows
+        if rows.shape[0]:
+            self._ensure_columns(np.unique(rows >> self._shift), items)
+            self._map.reserve(rows.shape[0], int(rows.max()), self._directory[Column.IDS])
+        self._blocks.settle(placement)
+        self._write(rows, items)
         return rows
 
+    def _ensure_columns(self, slots: I64, items: dict[str, NDArray[Any]]) -> None:
+        vectors = items.get("vectors")
+        for slot in slots.tolist():
+            page = self._pages[slot]
+            assert page is not None, slot
+            for spec in OPTIONALS:
+                if spec.name in items:
+                    page.ensure(spec.column, spec.dtype, spec.fill)
+            if vectors is not None:
+                page.ensure(Column.VECTORS, vectors.dtype, 0, vectors.shape[1])
+            for column, array in page.arrays.items():
+                self._directory[column, slot] = array.ctypes.data
+
+    def _write(self, rows: I64, items: dict[str, NDArray[Any]]) -> None:
+        directory, shift, n = self._directory, self._shift, rows.shape[0]
+        columns.put(directory[Column.IDS], shift, rows, items["ids"])
+        columns.put(directory[Column.VERSIONS], shift, rows, items["versions"])
+        columns.put(directory[Column.DIED], shift, rows, np.zeros(n, np.uint32))
+        corrections = items.get("corrections")
+        columns.put(
+            directory[Column.CORRECTIONS], shift, rows, np.ones(n, np.float32) if corrections is None else corrections
+        )
+        columns.put_codes(directory[Column.CODES], shift, rows, as_compiled(items["codes"]))
+        for spec in OPTIONALS:
+            values = items.get(spec.name)
+            if values is not None:
+                columns.put(directory[spec.column], shift, rows, ~values if spec.column is Column.GROUPS else values)
+            elif directory[spec.column].any():  # a row that was here before may have left a value
+                columns.put(directory[spec.column], shift, rows, np.full(n, spec.fill, spec.dtype))
+        if "vectors" in items:
+            columns.put(directory[Column.VECTORS], shift, rows, items["vectors"])
+
     def _open_page(self) -> None:
-        page = Page(self._page_rows, self._words)
+        page = Page(self._page_rows, self._words, self._allocate_vectors)
         free = next((slot for slot, held in enumerate(self._pages) if held is None), -1)
         if free < 0:
             free = len(self._pages)
             self._pages.append(None)
-            self._counts = np.append(self._counts, 0)
-            self._dead = np.append(self._dead, 0)
             self._directory = np.concatenate([self._directory, np.zeros((len(Column), 1), np.uint64)], axis=1)
         self._pages[free] = page
-        self._tail = free
+        for column, array in page.arrays.items():
+            self._directory[column, free] = array.ctypes.data
+        self._blocks.open_page(free)
+
+    def _relocate(self, rows: I64, buckets: I64) -> None:
+        """Moves live rows [n] into buckets [n] and publishes."""
+        items = gather(self._view, rows)
+        moved = self._append(items, buckets)
+        with self._lock:
+            self._kill(rows)
+            self._map.put(items["ids"], moved, self._directory[Column.IDS])
+            self._publish()
+
+    def _compact(self, batch_rows: int) -> None:
+        """Moves the live rows out of full blocks that are more than half dead, and frees what holds no live row.
+
+        A batch kills at most its own number of rows and a block reclaims more than half of its own, so this keeps up.
+        """
+        worn = self._blocks.worn(1 + 2 * batch_rows // self._blocks.rows)
+        if worn.shape[0]:
+            live = self._view.visible(worn)
+            if live.shape[0]:
+                self._relocate(live, self._blocks.allocation.bucket_of(live // self._blocks.rows))
+        spent = self._blocks.spent()
+        if spent.shape[0]:
+            with self._lock:
+                for slot in self._blocks.free(spent, self._view_number + 1).tolist():
+                    self._blocks.close_page(slot)
+                    self._pages[slot] = None
+                    self._directory[:, slot] = 0
+                self._publish()
+
+    def _oldest_view(self) -> int:
+        """The number of the oldest view that somebody may still read."""
+        while self._views[0][1]() is None:
+            self._views.popleft()
+        return self._views[0][0]
 
     def _kill(self, rows: I64) -> None:
         """Marks rows dead from the coming epoch on; views up to the present one keep them."""
         _mark_died(rows, self._directory[Column.DIED], self._shift, np.uint32(self._epoch + 1))
-        self._dead += np.bincount(rows >> self._shift, minlength=self._dead.shape[0])
+        self._blocks.kill(rows)
 
     def _publish(self) -> None:
         self._epoch += 1
@@ -229,17 +314,23 @@ class Rows:
         self._view = self._snapshot()
 
     def _snapshot(self) -> View:
-        return View(
+        blocks = self._blocks
+        view = View(
             words=self._words,
             page_rows=self._page_rows,
+            block_rows=blocks.rows,
             dimension=self._dimension,
             store=self._store,
             epoch=self._epoch,
             directory=self._directory.copy(),
-            counts=self._counts.copy(),
             pages=tuple(self._pages),
-            rows=int(self._counts.sum() - self._dead.sum()),
+            counts=blocks.counts.copy(),
+            allocation=blocks.allocation,
+            rows=int(blocks.counts.sum() - blocks.dead.sum()),
         )
+        self._view_number += 1
+        self._views.append((self._view_number, weakref.ref(view)))
+        return view
 
     def _renumber(self) -> None:
         """Starts epochs afresh before they overflow. Older views keep their marks: pages are replaced, not changed."""
@@ -248,26 +339,6 @@ class Rows:
             if page is not None:
                 self._directory[Column.DIED, slot] = page.arrays[Column.DIED].ctypes.data
         self._epoch = 1
-
-    def _compact_one(self) -> None:
-        """Moves the live rows out of one sealed page that is more than half dead, and lets go of the page."""
-        sealed = (self._counts == self._page_rows) & (2 * self._dead > self._page_rows)
-        if self._tail >= 0:
-            sealed[self._tail] = False
-        if not sealed.any():
-            return
-        slot = int(np.argmax(sealed))
-        page = self._pages[slot]
-        assert page is not None
-        live = np.flatnonzero(page.arrays[Column.DIED] == 0).astype(np.int64)
-        columns = page.read(live, frozenset(spec.name for spec in OPTIONALS if spec.column in page.arrays))
-        rows = self._append(columns)
-        with self._lock:
-            self._map.put(columns["ids"], rows, self._directory[Column.IDS])
-            self._pages[slot] = None
-            self._counts[slot] = self._dead[slot] = 0
-            self._directory[:, slot] = 0
-            self._publish()
 
 
 def _columns(batch: Batch, accepted: Bool) -> dict[str, NDArray[Any]]:

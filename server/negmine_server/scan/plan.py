@@ -37,7 +37,7 @@ def everything(view: View, anchors: int) -> Plan:
     """All rows for all anchors."""
     held = np.flatnonzero(view.counts)
     return Plan(
-        held << view.shift,
+        held * view.block_rows,
         view.counts[held],
         np.zeros(1, np.int64),
         np.full(1, held.shape[0], np.int64),

@@ -18,8 +18,7 @@ _DOT_LANES = 16
 
 def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescored: bool = False) -> Candidates:
     """As `cpu.top_r`."""
-    slots = range(view.counts.shape[0])
-    rows = np.concatenate([np.empty(0, np.int64), *(view.visible(s) + s * view.page_rows for s in slots)])
+    rows = view.everything()
     items = gather(view, rows)
     b = query.rows
     ids = np.full((b, r), NO_ID, np.int64)

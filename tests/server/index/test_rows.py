@@ -34,8 +34,7 @@ def batch(ids: list[int], versions: list[int], serial: int = 0, *, deletes: bool
 
 def contents(view: View) -> dict[int, tuple[int, int]]:
     """id -> (version, serial) of the visible rows; each id once."""
-    slots = range(view.counts.shape[0])
-    rows = np.concatenate([np.empty(0, np.int64), *(view.visible(s) + s * view.page_rows for s in slots)])
+    rows = view.everything()
     items = gather(view, rows)
     assert np.array_equal(items["codes"][:, 0], items["ids"].astype(np.uint64))
     assert np.array_equal(items["corrections"], items["codes"][:, 1].astype(np.float32))
@@ -232,7 +231,7 @@ def test_without_memory_for_a_page_nothing_changes(monkeypatch: pytest.MonkeyPat
     model.apply(False, dict.fromkeys(range(40), 1), 1)
     opened = []
 
-    def second_fails(page_rows: int, words: int) -> Page:
+    def second_fails(page_rows: int, words: int, allocate: object) -> Page:
         opened.append(page_rows)
         if len(opened) == 2:
             raise MemoryError
