@@ -36,7 +36,7 @@ ROOMS = (
     ("catalog",),
     ("collection",),
     ("funnel", "gate", "ledger"),
-    ("spec",),
+    ("spec", "options"),
     ("select",),
     ("engine",),
     ("shard",),

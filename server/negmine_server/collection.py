@@ -33,8 +33,9 @@ from negmine_server.domain import (
 from negmine_server.encode import Anchors, standard_errors
 from negmine_server.engine.local import Engine, Sent
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput, NotReady
-from negmine_server.funnel import MineOptions, Picked, mine
+from negmine_server.funnel import Picked, mine
 from negmine_server.gate import Gate
+from negmine_server.options import MineOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.vectors import restored, stored
 
@@ -242,7 +243,6 @@ class Collection:
             newest=newest,
             scanned=picked.scanned,
             vectors=vectors,
-            timings_ms=stages.timings_ms,
         )
 
     def _fetch_picked(self, picked: Picked, with_vectors: bool) -> tuple[F32 | None, F32]:

@@ -8,7 +8,7 @@ Scores everywhere: float32, higher = more similar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -166,7 +166,7 @@ class Watermark:
 
 
 class DropReason(Enum):
-    """Why a candidate was not returned."""
+    """Why a candidate was not returned. Counts of drops have a column for each, in this order."""
 
     OWN_ID = "own_id"
     POSITIVE = "positive"
@@ -196,14 +196,34 @@ class Negatives:
     counts: I32  # [B]
     filled: tuple[Filled, ...]  # [B]
     positive_scores: F32  # [B], s+ in the same kind of score; NaN = none
-    missing_positives: tuple[tuple[int, int], ...]  # (anchor, id) of positives that are unknown or deleted
+    missing_positives: I64  # [m, 2], (anchor, id) of positives that are unknown or deleted, by anchor
     exact: bool  # scores are exact, not estimated from codes
-    drops: dict[DropReason, int]
+    drops: I64  # [B, reasons]
     watermark: Watermark
     newest: Version
-    scanned: int  # rows scored per anchor
+    scanned: I64  # [B], rows scored
     vectors: F32 | None = None  # [B, k, d] stored vectors, zero beyond counts
-    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def part(self, start: int, stop: int) -> Negatives:
+        """The answer for the anchors [start, stop), as if they had come alone."""
+        if (start, stop) == (0, len(self.counts)):
+            return self
+        rows = slice(start, stop)
+        first, last = np.searchsorted(self.missing_positives[:, 0], (start, stop))
+        return replace(
+            self,
+            ids=self.ids[rows],
+            scores=self.scores[rows],
+            standard_errors=self.standard_errors[rows],
+            versions=self.versions[rows],
+            counts=self.counts[rows],
+            filled=self.filled[rows],
+            positive_scores=self.positive_scores[rows],
+            missing_positives=self.missing_positives[first:last] - (start, 0),
+            drops=self.drops[rows],
+            scanned=self.scanned[rows],
+            vectors=None if self.vectors is None else self.vectors[rows],
+        )
 
 
 def _taken(whole: Batch | Query, rows: I64 | slice) -> dict[str, Any]:

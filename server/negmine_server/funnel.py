@@ -8,6 +8,7 @@ round, below the last candidate they saw, until filled, exhausted or out of budg
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,6 @@ from negmine_server.domain import (
     NO_GROUP,
     NO_ID,
     STEP_MAX,
-    U64,
     Bool,
     Candidates,
     DropReason,
@@ -29,41 +29,18 @@ from negmine_server.domain import (
 )
 from negmine_server.encode import Anchors, encode, standard_errors
 from negmine_server.engine.local import Engine
+from negmine_server.options import MineOptions
 from negmine_server.select.filters import Exclusions, Survivors
-from negmine_server.select.policy import Policy, Pool, taken
-from negmine_server.select.protection import Protection
+from negmine_server.select.policy import Pool, taken
 
 # Standard errors between a ceiling on exact scores and the one on estimates. Wider wastes the pool on what the margin
 # drops, narrower cuts what it would keep: on protected WordNet 2 found more than 3 at every pool, in fewer rounds.
 SLACK = 2.0
-RESCORE_FACTOR = 16  # candidates rescored per wanted negative
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
 _STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
+_COLUMNS = {reason: column for column, reason in enumerate(DropReason)}
 _ROUNDS = metrics.histogram("negmine_scan_rounds", "Scan rounds of one Mine.", buckets=(1, 2, 3, 4, 6, 8, 12, 16))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MineOptions:
-    """What may be returned for B anchors; every array is there, filled with its "none"."""
-
-    k: int
-    own_ids: I64  # [B], NO_ID = none
-    positive_offsets: I64  # [B + 1]
-    positive_ids: I64
-    groups: I64  # [B] to exclude, NO_GROUP = none
-    positive_scores: F32  # [B], NaN = computed here
-    require_tags: U64  # [B]
-    forbid_tags: U64  # [B]
-    min_step: int  # lowest model step
-    protection: Protection
-    policy: Policy
-    scoring: Scoring
-    rescore: bool
-    pool: int  # candidates of the first round, 0 = chosen here
-    pool_max: int
-    max_scanned: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,9 +52,9 @@ class Picked:
     versions: I64  # [B, k]
     filled: tuple[Filled, ...]
     positive_scores: F32  # [B], NaN = none
-    missing_positives: tuple[tuple[int, int], ...]
-    drops: dict[DropReason, int]
-    scanned: int
+    missing_positives: I64  # [m, 2], (anchor, id), by anchor
+    drops: I64  # [B, reasons]
+    scanned: I64  # [B], rows scored
     lengths: F32  # [B] the anchors', 1 for cosine
 
 
@@ -103,13 +80,13 @@ class _Mine:
             exclude_groups=options.groups,
             require_tags=options.require_tags,
             forbid_tags=options.forbid_tags,
-            min_steps=np.full(anchors.rows, options.min_step, np.int64),
+            min_steps=options.min_steps,
         )
         self._exact = options.rescore or options.scoring is Scoring.FLOAT
-        self._survivors = Survivors(anchors.rows, options.policy.wanted(options.k))
+        self._survivors = Survivors(anchors.rows, options.wanted)
         self._filled = np.full(anchors.rows, Filled.FULL, object)
-        self._cut: dict[DropReason, int] = {}  # dropped inside the scan
-        self._scanned = 0
+        self._drops: I64 = np.zeros((anchors.rows, len(DropReason)), np.int64)  # but for the filters'
+        self._scanned: I64 = np.zeros(anchors.rows, np.int64)
 
     def run(self) -> Picked:
         """Encode (done), score positives, scan in rounds, pick."""
@@ -133,9 +110,11 @@ class _Mine:
         with self._stages.time("select"):
             return self._pick(positive_scores, missing)
 
-    def _score_positives(self) -> tuple[F32, tuple[tuple[int, int], ...]]:
+    def _score_positives(self) -> tuple[F32, I64]:
         """s+ [B] (given, or the lowest of the positives that are here; NaN = none), and the positives that are not."""
         options = self._options
+        if options.positive_ids.size == 0:
+            return options.positive_scores, np.empty((0, 2), np.int64)
         rows = self._query.rows
         anchors = np.repeat(np.arange(rows), np.diff(options.positive_offsets))
         scores, found = self._engine.score(self._query, anchors, options.positive_ids, rescore=options.rescore)
@@ -144,13 +123,14 @@ class _Mine:
         np.minimum.at(lowest, anchors[found], scores[found])
         lowest[np.isinf(lowest)] = np.nan
         lowest = np.where(np.isnan(options.positive_scores), lowest, options.positive_scores)
-        missing = np.flatnonzero(~found)
-        return lowest, tuple(zip(anchors[missing].tolist(), options.positive_ids[missing].tolist(), strict=True))
+        return lowest, np.stack([anchors, options.positive_ids], axis=1)[~found]
 
     def _limit_scan(self, margins: F32) -> None:
         """Sets the scan's score window from the margins and max_score and min_score."""
         options, query = self._options, self._query
         ceilings = np.minimum(margins, options.protection.max_ceiling)
+        if options.protection.floor == -np.inf and np.isinf(ceilings).all():
+            return
         if not self._exact:
             offsets = self._encoded.offsets
             # One float32 step of room for the offset's rounding; the filters have the last word.
@@ -171,13 +151,8 @@ class _Mine:
     def _scan(self, anchors: I64, exclusions: Exclusions) -> None:
         """Scan rounds over the anchors that still want more."""
         options, survivors = self._options, self._survivors
-        wanted = survivors.ids.shape[1]
-        # A pool [B] for each anchor by itself, so that its answer does not depend on the batch it came in: what is
-        # wanted, and room for the anchor's own item and its positives.
-        pools = (RESCORE_FACTOR if options.rescore else 1) * wanted + 1 + np.diff(options.positive_offsets)
-        pools = np.minimum(options.pool or pools, min(options.pool_max, options.max_scanned))
+        wanted, pools, rounds = options.wanted, options.pools, 0
         looked = np.zeros(self._query.rows, np.int64)
-        pools, rounds = np.broadcast_to(pools, looked.shape), 0
         while anchors.size:
             pool = pools[anchors]
             found = self._engine.search(self._query.take(anchors), int(pool.max()), rescore=options.rescore)
@@ -188,7 +163,7 @@ class _Mine:
             if options.rescore:
                 self._stages.add("rescore", found.rescore_s)
             if rounds == 1:
-                self._scanned = found.scanned
+                self._scanned[anchors] = found.scanned
                 self._count_cut(found, anchors, exclusions)
             with self._stages.time("filter"):
                 scores = found.rescored if found.rescored is not None else found.scores
@@ -203,7 +178,8 @@ class _Mine:
             spent = looked[anchors] >= options.max_scanned
             self._filled[anchors[going & spent]] = Filled.BUDGET
             going &= ~spent
-            self._go_on_below(found, anchors, going)
+            if going.any():
+                self._go_on_below(found, anchors, going)
             anchors = anchors[going]
             pools = np.minimum(np.minimum(pools * 2, options.pool_max), options.max_scanned - looked)
         _ROUNDS.observe(rounds)
@@ -231,16 +207,20 @@ class _Mine:
         scores, here = self._engine.score(self._query, owners, ids, rescore=False)
         above = here & (scores > self._query.after_scores[owners]) & np.isin(owners, anchors)
         above[above] = self._admitted(owners[above], ids[above], scores[above])
-        by_anchor = np.zeros(self._query.rows, np.int64)
+        rows, owned = self._query.rows, with_own.size
+        own = np.bincount(owners[:owned][above[:owned]], minlength=rows)
+        positive = np.bincount(owners[owned:][above[owned:]], minlength=rows)
+        by_anchor = np.zeros(rows, np.int64)
         by_anchor[anchors] = found.above
-        by_anchor = np.maximum(by_anchor - np.bincount(owners[above], minlength=self._query.rows), 0)
+        by_anchor = np.maximum(by_anchor - own - positive, 0)
         by_margin = exclusions.margin_ceilings <= exclusions.max_ceiling
-        self._cut = {
-            DropReason.OWN_ID: int(above[: with_own.size].sum()),
-            DropReason.POSITIVE: int(above[with_own.size :].sum()),
-            DropReason.MARGIN: int(by_anchor[by_margin].sum()),
-            DropReason.MAX_SCORE: int(by_anchor[~by_margin].sum()),
-        }
+        for reason, counts in (
+            (DropReason.OWN_ID, own),
+            (DropReason.POSITIVE, positive),
+            (DropReason.MARGIN, np.where(by_margin, by_anchor, 0)),
+            (DropReason.MAX_SCORE, np.where(by_margin, 0, by_anchor)),
+        ):
+            self._drops[:, _COLUMNS[reason]] += counts
 
     def _admitted(self, owners: I64, ids: I64, scores: F32) -> Bool:
         """Whether the scan's other filters admit each pair [m]; an item that has gone since is not admitted."""
@@ -259,17 +239,16 @@ class _Mine:
         admitted[found] = passed
         return admitted
 
-    def _pick(self, positive_scores: F32, missing: tuple[tuple[int, int], ...]) -> Picked:
+    def _pick(self, positive_scores: F32, missing: I64) -> Picked:
         options, survivors = self._options, self._survivors
-        pool = Pool(survivors.ids, survivors.scores, survivors.counts, positive_scores, self._encoded.keys)
-        picks = options.policy.pick(pool, options.k, options.seed)
+        keys, seeds = self._encoded.keys, options.seeds
+        pool = Pool(survivors.ids, survivors.scores, survivors.counts, positive_scores, keys, seeds)
+        picks = options.policy.pick(pool, options.k)
         full = (picks >= 0).sum(axis=1) >= options.k
         self._filled[full] = Filled.FULL
-        drops = self._drops(options.policy.passed_over(pool))
-        for reason, count in drops.items():
-            _DROPS.labels(reason.value).inc(count)
-        for why in (Filled.EXHAUSTED, Filled.BUDGET, Filled.NO_POSITIVE_SCORE):
-            _STARVED.labels(why.value).inc(int((self._filled == why).sum()))
+        drops = self._drops + survivors.drops
+        drops[:, _COLUMNS[DropReason.WINDOW]] += options.policy.passed_over(pool)
+        self._observe(drops)
         scores = taken(survivors.scores, picks, np.nan)
         return Picked(
             ids=taken(survivors.ids, picks, NO_ID),
@@ -283,10 +262,13 @@ class _Mine:
             lengths=self._query.scales if self._query.vectors is None else np.linalg.norm(self._query.vectors, axis=1),
         )
 
-    def _drops(self, passed_over: int) -> dict[DropReason, int]:
-        drops = {reason: self._survivors.drops.get(reason, 0) + self._cut.get(reason, 0) for reason in DropReason}
-        drops[DropReason.WINDOW] = passed_over
-        return {reason: count for reason, count in drops.items() if count}
+    def _observe(self, drops: I64) -> None:
+        for reason, count in zip(DropReason, drops.sum(axis=0).tolist(), strict=True):
+            if count:
+                _DROPS.labels(reason.value).inc(count)
+        for why, count in Counter(self._filled).items():
+            if why is not Filled.FULL:
+                _STARVED.labels(why.value).inc(count)
 
     def _standard_errors(self, scores: F32, lengths: F32) -> F32:
         return standard_errors(self._options.scoring, scores, lengths, self._encoder.bits, self._encoder.dimension)

@@ -12,8 +12,8 @@ from negmine_server.collection import Collection
 from negmine_server.domain import Metric, Negatives, Scoring, VectorStore, Watermark
 from negmine_server.encode import Anchors
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput
-from negmine_server.funnel import MineOptions
 from negmine_server.metrics import Stages
+from negmine_server.options import MineOptions
 from negmine_server.select.policy import Policy
 from negmine_server.select.protection import Protection
 from negmine_server.select.top import Top
@@ -22,7 +22,7 @@ from negmine_server.select.window import Window
 COUNT, BATCH = 400, 300
 
 
-def options(rows: int, k: int = 8, **changes: Any) -> MineOptions:
+def options(rows: int, k: int = 8, seed: int = 0, **changes: Any) -> MineOptions:
     values: dict[str, Any] = {
         "k": k,
         "own_ids": np.full(rows, -1, np.int64),
@@ -32,15 +32,16 @@ def options(rows: int, k: int = 8, **changes: Any) -> MineOptions:
         "positive_scores": np.full(rows, np.nan, np.float32),
         "require_tags": np.zeros(rows, np.uint64),
         "forbid_tags": np.zeros(rows, np.uint64),
-        "min_step": 0,
+        "min_steps": np.zeros(rows, np.int64),
+        "seeds": np.full(rows, seed, np.uint64),
         "protection": Protection(),
         "policy": Top(),
         "scoring": Scoring.ASYMMETRIC,
         "rescore": False,
+        "recall_target": 1.0,
         "pool": 0,
         "pool_max": 16_384,
         "max_scanned": 65_536,
-        "seed": 0,
     }
     return MineOptions(**(values | changes))
 
@@ -191,7 +192,7 @@ def test_what_is_returned_beside_the_ids(house: House) -> None:
     np.testing.assert_allclose(got.vectors[:, :5], rows[got.ids[:, :5]], rtol=1e-3)
     assert not got.vectors[:, 5:].any()
     assert np.isnan(got.scores[:, 5:]).all()
-    assert (got.newest.step, got.scanned) == (9, 5)
+    assert (got.newest.step, got.scanned.tolist()) == (9, [5, 5, 5])
     empty = house.create("empty", metric=Metric.INNER_PRODUCT, store=VectorStore.INT8)
     assert mine(empty, vectors(2, 8), with_vectors=True).counts.tolist() == [0, 0]
 

@@ -117,4 +117,4 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
         """On a mining thread."""
         call = read_mine(request, collection, self.limits)
         negatives = collection.mine(call.anchors, call.options, with_vectors=call.with_vectors, stages=stages)
-        return write_mine(negatives, call, collection.name)
+        return write_mine(negatives, call, collection.name, stages.timings_ms)

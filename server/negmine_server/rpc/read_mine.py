@@ -14,7 +14,7 @@ from negmine_server.collection import Collection
 from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Metric, Scoring, VectorStore
 from negmine_server.encode import Anchors
 from negmine_server.errors import InvalidInput, TooLarge, Unimplemented
-from negmine_server.funnel import MineOptions
+from negmine_server.options import MineOptions
 from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids, read_lengths
 from negmine_server.select.policy import Policy
 from negmine_server.select.protection import Protection
@@ -67,7 +67,6 @@ def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimit
     if (rescore or request.return_embeddings) and store is VectorStore.NONE:
         field = "rescore" if rescore else "return_embeddings"
         raise InvalidInput(f"{field} needs stored vectors; {collection.name!r} keeps none", field=field)
-    _check_accuracy(request)
     protection = _protection(request)
     offsets, positives = _positives(request, rows, limits)
     options = MineOptions(
@@ -79,15 +78,16 @@ def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimit
         positive_scores=_positive_scores(request, rows),
         require_tags=_tags(request, "require_tags", rows),
         forbid_tags=_tags(request, "forbid_tags", rows),
-        min_step=_min_step(request, collection),
+        min_steps=np.full(rows, _min_step(request, collection), np.int64),
+        seeds=np.full(rows, request.seed, np.uint64),
         protection=protection,
         policy=_policy(request, limits),
         scoring=scoring,
         rescore=rescore,
+        recall_target=_recall_target(request, collection),
         pool=_bounded("pool", request.pool, limits.pool_max),
         pool_max=limits.pool_max,
         max_scanned=_bounded("max_scanned", request.max_scanned, limits.max_scanned) or limits.max_scanned,
-        seed=request.seed,
     )
     return MineCall(anchors, options, request.return_embeddings, request.return_versions)
 
@@ -129,15 +129,21 @@ def _scoring(request: pb.MineRequest, collection: Collection) -> Scoring:
     return scoring
 
 
-def _check_accuracy(request: pb.MineRequest) -> None:
-    """Every scan of this version is exact, which meets any recall target."""
-    if request.WhichOneof("accuracy") == "recall_target" and not 0 < request.recall_target <= 1:
+def _recall_target(request: pb.MineRequest, collection: Collection) -> float:
+    if request.exact:
+        return 1.0
+    if request.WhichOneof("accuracy") != "recall_target":
+        return collection.spec.recall_target
+    if not 0 < request.recall_target <= 1:
         raise InvalidInput(
             f"recall_target is {request.recall_target}; expected a value in (0, 1]", field="recall_target"
         )
+    return request.recall_target
 
 
 def _protection(request: pb.MineRequest) -> Protection:
+    if not request.HasField("protection"):
+        return Protection()
     given = request.protection
     values: dict[str, float | None] = {
         item.name: getattr(given, item.name) if given.HasField(item.name) else None for item in given.DESCRIPTOR.fields

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from negmine.v1 import mining_pb2 as pb
 
@@ -17,7 +19,7 @@ _OUTCOMES = {
     Filled.NO_POSITIVE_SCORE: pb.OUTCOME_NO_POSITIVE_SCORE,
 }
 _FULL = _OUTCOMES[Filled.FULL]  # nearly all of them: an enum's hash is slow
-_REASONS = {
+_BY_REASON = {
     DropReason.OWN_ID: pb.DROP_REASON_OWN_ID,
     DropReason.POSITIVE: pb.DROP_REASON_POSITIVE,
     DropReason.MARGIN: pb.DROP_REASON_MARGIN,
@@ -25,11 +27,15 @@ _REASONS = {
     DropReason.MIN_SCORE: pb.DROP_REASON_MIN_SCORE,
     DropReason.WINDOW: pb.DROP_REASON_WINDOW,
 }
+_REASONS = tuple(_BY_REASON[reason] for reason in DropReason)  # the columns of drops
 
 
-def write_mine(negatives: Negatives, call: MineCall, collection: str) -> pb.MineResponse:
+def write_mine(
+    negatives: Negatives, call: MineCall, collection: str, timings_ms: Mapping[str, float]
+) -> pb.MineResponse:
     """The reply to one call."""
     options = call.options
+    drops = zip(_REASONS, negatives.drops.sum(axis=0).tolist(), strict=True)
     there = negatives.ids != NO_ID
     response = pb.MineResponse(
         ids=write(negatives.ids),
@@ -38,12 +44,14 @@ def write_mine(negatives: Negatives, call: MineCall, collection: str) -> pb.Mine
         exact_scores=negatives.exact,
         outcomes=[_FULL if filled is Filled.FULL else _OUTCOMES[filled] for filled in negatives.filled],
         starved_anchors=len(negatives.filled) - negatives.filled.count(Filled.FULL),
-        drops=[pb.DropCount(reason=_REASONS[reason], count=count) for reason, count in negatives.drops.items()],
-        missing_positives=[pb.MissingPositive(anchor=anchor, id=item) for anchor, item in negatives.missing_positives],
-        timings=[pb.Timing(stage=stage, duration_ms=ms) for stage, ms in negatives.timings_ms.items()],
+        drops=[pb.DropCount(reason=reason, count=count) for reason, count in drops if count],
+        missing_positives=[
+            pb.MissingPositive(anchor=anchor, id=item) for anchor, item in negatives.missing_positives.tolist()
+        ],
+        timings=[pb.Timing(stage=stage, duration_ms=ms) for stage, ms in timings_ms.items()],
         watermark=write_watermark(negatives.watermark),
         newest=write_version(negatives.newest),
-        rows_scanned=negatives.scanned,
+        rows_scanned=int(negatives.scanned.max(initial=0)),
         collection=collection,
     )
     if not negatives.exact:

@@ -13,14 +13,6 @@ import numpy as np
 from negmine_server.domain import F32, I32, I64, NO_ID, Candidates, DropReason
 from negmine_server.index.native import Scalar, inlined, kernel
 
-_REASONS = (
-    DropReason.OWN_ID,
-    DropReason.POSITIVE,
-    DropReason.MARGIN,
-    DropReason.MAX_SCORE,
-    DropReason.MIN_SCORE,
-)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exclusions:
@@ -42,7 +34,7 @@ class Survivors:
         self.scores: F32 = np.full((anchors, wanted), -np.inf, np.float32)
         self.versions: I64 = np.zeros((anchors, wanted), np.int64)
         self.counts: I32 = np.zeros(anchors, np.int32)
-        self._drops = np.zeros(len(_REASONS), np.int64)
+        self.drops: I64 = np.zeros((anchors, len(DropReason)), np.int64)
 
     def absorb(self, found: Candidates, scores: F32, anchors: I64, exclusions: Exclusions) -> None:
         """Filters one round: candidates [b, R] with their final scores [b, R], of the anchors [b]."""
@@ -50,13 +42,8 @@ class Survivors:
             found.ids, scores, found.versions, found.counts, anchors,
             exclusions.own_ids, exclusions.positive_offsets, exclusions.positive_ids,
             exclusions.margin_ceilings, exclusions.max_ceiling, exclusions.floor,
-            self.ids, self.scores, self.versions, self.counts, self._drops,
+            self.ids, self.scores, self.versions, self.counts, self.drops,
         )  # fmt: skip
-
-    @property
-    def drops(self) -> dict[DropReason, int]:
-        """Dropped candidates by reason, without zeros."""
-        return {reason: int(count) for reason, count in zip(_REASONS, self._drops, strict=True) if count}
 
 
 @kernel
@@ -65,21 +52,22 @@ def _absorb(
     own_ids: I64, positive_offsets: I64, positive_ids: I64, margin_ceilings: F32, max_ceiling: Scalar, floor: Scalar,
     out_ids: I64, out_scores: F32, out_versions: I64, out_counts: I32, drops: I64,
 ) -> None:  # fmt: skip
+    """The columns of `drops` are the first of DropReason."""
     for row in range(anchors.shape[0]):
         anchor = anchors[row]
         first, last = positive_offsets[anchor], positive_offsets[anchor + 1]
         for place in range(counts[row]):
             item, score = ids[row, place], scores[row, place]
             if item == own_ids[anchor]:
-                drops[0] += 1
+                drops[anchor, 0] += 1
             elif _among(positive_ids, first, last, item):
-                drops[1] += 1
+                drops[anchor, 1] += 1
             elif score > margin_ceilings[anchor]:
-                drops[2] += 1
+                drops[anchor, 2] += 1
             elif score > max_ceiling:
-                drops[3] += 1
+                drops[anchor, 3] += 1
             elif score < floor:
-                drops[4] += 1
+                drops[anchor, 4] += 1
             else:
                 version = versions[row, place]
                 _insert(item, score, version, out_ids, out_scores, out_versions, out_counts, anchor)

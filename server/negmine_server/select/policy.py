@@ -21,6 +21,7 @@ class Pool:
     counts: I32  # [B]
     positive_scores: F32  # [B], NaN = none
     anchor_keys: U64  # [B], from the anchor's content: never its place in the batch
+    seeds: U64  # [B], of the anchors' requests
 
 
 class Policy(Protocol):
@@ -33,16 +34,16 @@ class Policy(Protocol):
     def wanted(self, k: int) -> int:
         """How many ranked candidates must pass the filters before picking k."""
 
-    def pick(self, pool: Pool, k: int, seed: int) -> I64:
+    def pick(self, pool: Pool, k: int) -> I64:
         """Places in the pool [B, k], -1 beyond what there is."""
 
-    def passed_over(self, pool: Pool) -> int:
-        """Candidates before the policy's window, over all anchors."""
+    def passed_over(self, pool: Pool) -> I64:
+        """Candidates [B] before the policy's window."""
 
 
-def random_keys(pool: Pool, seed: int) -> U64:
+def random_keys(pool: Pool) -> U64:
     """A random key per candidate [B, P], fixed by (seed, anchor, item id)."""
-    seeded = mix(pool.anchor_keys ^ mix(np.array([seed], np.uint64)))
+    seeded = mix(pool.anchor_keys ^ mix(pool.seeds))
     return mix(seeded[:, None] ^ mix(pool.ids.astype(np.uint64)))
 
 
@@ -54,6 +55,6 @@ def places(pool: Pool, k: int, first: int = 0) -> I64:
 
 def taken(array: NDArray[Any], picks: I64, fill: float) -> NDArray[Any]:
     """An array [B, P] at the picks [B, k], `fill` where a pick is -1."""
-    values = np.take_along_axis(array, np.maximum(picks, 0), axis=1)
+    values: NDArray[Any] = array[np.arange(len(picks))[:, None], picks]
     values[picks < 0] = fill
     return values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from negmine_server.domain import I64
 from negmine_server.select.policy import Pool, places
 
@@ -18,10 +20,10 @@ class Top:
         """k."""
         return k
 
-    def pick(self, pool: Pool, k: int, seed: int) -> I64:
-        """The first k places; `seed` decides nothing."""
+    def pick(self, pool: Pool, k: int) -> I64:
+        """The first k places."""
         return places(pool, k)
 
-    def passed_over(self, pool: Pool) -> int:
+    def passed_over(self, pool: Pool) -> I64:
         """None."""
-        return 0
+        return np.zeros(len(pool.counts), np.int64)

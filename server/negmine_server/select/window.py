@@ -40,19 +40,19 @@ class Window:
         """Up to the window's end when sampling, else the first k of it."""
         return self.range_max if self.random else min(self.range_max, self.range_min + k)
 
-    def pick(self, pool: Pool, k: int, seed: int) -> I64:
+    def pick(self, pool: Pool, k: int) -> I64:
         """k places of the window, in rank order."""
         if not self.random:
             return places(pool, min(k, self.range_max - self.range_min), self.range_min)
         width = pool.ids.shape[1]
         rank = np.arange(width)[None, :]
         inside = (rank >= self.range_min) & (rank < self.range_max) & (rank < pool.counts[:, None])
-        keys = np.where(inside, random_keys(pool, seed) >> np.uint64(1), np.uint64(2**64 - 1))
+        keys = np.where(inside, random_keys(pool) >> np.uint64(1), np.uint64(2**64 - 1))
         chosen = np.argsort(keys, axis=1, kind="stable")[:, :k]
         chosen = np.where(np.take_along_axis(inside, chosen, axis=1), chosen, width)
         chosen = np.sort(chosen, axis=1)
         return np.where(chosen < width, chosen, -1)
 
-    def passed_over(self, pool: Pool) -> int:
+    def passed_over(self, pool: Pool) -> I64:
         """Candidates before range_min."""
-        return int(np.minimum(pool.counts, self.range_min).sum())
+        return np.minimum(pool.counts, self.range_min).astype(np.int64)
