@@ -90,6 +90,18 @@ def _unary(operation: str, name: str) -> Callable[[Any], Any]:
     return cast(Callable[[Any], Any], intrinsic(apply))
 
 
+def _prefetch(typing_context: Any, address: Any, offset: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(builder.add(*arguments), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        builder.call(function, [pointer, flag(0), flag(3), flag(1)])  # to read, into every cache, data
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.int64), generate
+
+
 load_i64 = _loader(types.int64, "load_i64")
 load_u64 = _loader(types.uint64, "load_u64")
 load_u32 = _loader(types.uint32, "load_u32")
@@ -100,3 +112,4 @@ store_u64 = _storer(types.uint64, "store_u64")
 store_u8 = _storer(types.uint8, "store_u8")
 popcount = _unary("ctpop", "popcount")
 trailing_zeros = _unary("cttz", "trailing_zeros")
+prefetch = cast(Callable[[Any, Any], None], intrinsic(_prefetch))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,24 +65,74 @@ def test_an_id_moves_to_its_new_row() -> None:
     assert table.find(np.array([11, 22, 33]), keys.addresses).tolist() == [2, 1, -1]
 
 
-def test_row_numbers_may_outgrow_their_bits() -> None:
+def test_every_id_is_found_while_row_numbers_gain_bits() -> None:
+    rows = np.unique([(1 << bits) + near for bits in range(15, 22) for near in range(-300, 300)])
     ids = np.zeros(1 << 22, np.int64)
-    ids[[0, 70_000, (1 << 22) - 1]] = [5, 6, 7]
+    ids[rows] = rows * 31
     keys = Keys(ids)
     table = IdMap(SHIFT)
-    for key, row in ((5, 0), (6, 70_000), (7, (1 << 22) - 1)):
-        table.put(np.array([key]), np.array([row]), keys.addresses)
-    assert table.find(np.array([5, 6, 7]), keys.addresses).tolist() == [0, 70_000, (1 << 22) - 1]
+    for end in range(100, rows.shape[0] + 100, 100):
+        table.put(rows[end - 100 : end] * 31, rows[end - 100 : end], keys.addresses)
+        assert np.array_equal(table.find(rows[:end] * 31, keys.addresses), rows[:end])
+    assert (table.find(rows * 31 + 1, keys.addresses) == -1).all()
 
 
-def test_a_reserved_map_holds_its_capacity_without_growth() -> None:
+def test_what_was_reserved_needs_no_growth() -> None:
     ids = np.arange(100_000)
     keys = Keys(ids)
-    table = IdMap(SHIFT, capacity=ids.shape[0])
+    table = IdMap(SHIFT)
+    table.reserve(ids.shape[0], ids.shape[0], keys.addresses)
     size = table.nbytes
-    table.put(ids[:60_000], ids[:60_000], keys.addresses)
+    table.put(ids, ids, keys.addresses)
     assert table.nbytes == size
-    assert size <= 4 * (ids.shape[0] / MAX_LOAD + 2)
+
+
+def test_it_grows_in_small_steps_at_a_steady_load() -> None:
+    ids = np.random.default_rng(3).permutation(400_000)
+    keys = Keys(ids)
+    rows = np.arange(ids.shape[0])
+    table = IdMap(SHIFT)
+    for start in range(0, ids.shape[0], 250):
+        before = table.nbytes
+        table.reserve(250, start + 249, keys.addresses)
+        table.put(ids[start : start + 250], rows[start : start + 250], keys.addresses)
+        if start > 50_000:
+            assert table.nbytes - before < before / 20
+            assert 4 / MAX_LOAD < table.nbytes / len(table) < 4 / MAX_LOAD * 1.35
+
+
+def test_a_crowded_segment_grows_in_the_midst_of_a_put() -> None:
+    ids = np.arange(20_000)
+    keys = Keys(ids)
+    table = IdMap(SHIFT)
+    table.put(ids, ids, keys.addresses)
+    assert len(table) == ids.shape[0]
+    assert np.array_equal(table.find(ids, keys.addresses), ids)
+
+
+def test_a_reader_finds_everything_while_the_writer_reserves() -> None:
+    ids = np.arange(200_000) * 5
+    keys = Keys(ids)
+    rows = np.arange(ids.shape[0])
+    table, lock, done = IdMap(SHIFT), threading.Lock(), threading.Event()
+    wrong: list[int] = []
+
+    def read() -> None:
+        while not done.is_set():
+            with lock:
+                count = len(table)
+                found = table.find(ids[:count], keys.addresses)
+            wrong.extend(np.flatnonzero(found != rows[:count])[:1].tolist())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for start in range(0, ids.shape[0], 2000):
+        table.reserve(2000, start + 1999, keys.addresses)
+        with lock:
+            table.put(ids[start : start + 2000], rows[start : start + 2000], keys.addresses)
+    done.set()
+    reader.join()
+    assert not wrong
 
 
 @settings(max_examples=60, deadline=None)
