@@ -134,21 +134,23 @@ class Encoder:
             residual = self.prepare(embeddings)[0] - self.mean
             lengths = residual_norms = _norms(residual)
         z = residual @ self.rotation.T
-        self._mend_doubtful(z, residual, residual_norms)
+        magnitudes = np.abs(z)
+        self._mend_doubtful(z, magnitudes, residual, residual_norms)
         words = np.packbits(z >= 0, axis=1, bitorder="little").view(np.uint64)
-        totals = np.abs(z) @ np.ones(self.bits, np.float32)
+        totals = magnitudes @ np.ones(self.bits, np.float32)
         corrections = np.divide(lengths * residual_norms, totals, out=np.zeros_like(totals), where=totals > 0)
         return words, corrections, norms
 
-    def _mend_doubtful(self, z: F32, residual: F32, norms: F32) -> None:
+    def _mend_doubtful(self, z: F32, magnitudes: F32, residual: F32, norms: F32) -> None:
         """Makes again in float64, in place, what float32 rounding may have put on the wrong side of zero."""
         # Probabilistic bound of a float32 dot product, 8 sqrt(d) u |x| |y| with |y| = 1 (Higham and Mary, 2019).
         bound = norms * np.float32(8 * np.sqrt(self.dimension) * 2.0**-24)
-        doubtful = np.flatnonzero(np.abs(z) <= bound[:, None])
+        doubtful = np.flatnonzero(magnitudes <= bound[:, None])
         if doubtful.size:
             rows, columns = np.divmod(doubtful, self.bits)
             exact = np.einsum("ij,ij->i", residual[rows], self._rotation64[columns], dtype=np.float64)
             z.reshape(-1)[doubtful] = exact
+            magnitudes.reshape(-1)[doubtful] = np.abs(exact)
 
 
 def _norms(rows: F32) -> F32:
