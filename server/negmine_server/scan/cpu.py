@@ -16,6 +16,7 @@ from negmine_server.scan.admission import Pages, filters_of, pages_of
 from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
 from negmine_server.scan.floats import exact_scores, scan_floats
 from negmine_server.scan.hamming import cosine_table, distance, norm_at, scan_hamming
+from negmine_server.scan.plan import everything
 from negmine_server.scan.topr import Buffers, finish, open_buffers
 
 _CODES = int(Column.CODES)
@@ -44,7 +45,7 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
         planes = split_planes(as_compiled(query.values))
         scan_asymmetric(pages, filters, buffers, planes, as_compiled(query.scales), group_scores)
     else:
-        scan_floats(view, query, filters, buffers)
+        scan_floats(view, everything(view, query.rows), query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)
     scanned = perf_counter()
     exact = rescore(view, query, rows) if rescored else None

@@ -2,115 +2,170 @@
 
     score = dot(stored, anchor) [· scale of the item, when stored as int8]
 
-The dot product has one fixed order of float32 operations (`scan.simd`): the same answer alone or in a batch. A scan
-prefilters blocks of rows by a matrix product, whose order BLAS chooses: both sums lie within γ_d·|x|·|q| of the true
-one (Higham 2002, section 3.1; γ_d = d·u / (1 - d·u), u = 2^-24), so a row is scored in fixed order if the product plus
-2·γ·|x|·|q| reaches the bar, and none is lost.
+The dot product has one fixed order of float32 operations (`scan.dots`): the same answer alone or in a batch. Scattered
+pairs are bound by memory, so rows are asked for ahead; a scan is bound by arithmetic, so tiles of four rows and four
+anchors share what they load and convert.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from negmine_server.domain import F32, I64, Query, VectorStore
-from negmine_server.index.native import Scalar, as_compiled, kernel, load_f32
+from negmine_server.domain import F32, I64, U64, Query, VectorStore
+from negmine_server.index.native import Scalar, as_compiled, inlined, kernel, load_f32
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.admission import Filters, Pages, offer, pages_of
-from negmine_server.scan.simd import dot_float16, dot_float32, dot_int8
+from negmine_server.scan.dots import (
+    SIDE,
+    pair_dots_float16,
+    pair_dots_float32,
+    pair_dots_int8,
+    prefetch,
+    tile_dots_float16,
+    tile_dots_float32,
+    tile_dots_int8,
+)
+from negmine_server.scan.plan import Plan
 from negmine_server.scan.topr import Buffers
 
 _VECTORS = int(Column.VECTORS)
 _SCALES = int(Column.SCALES)
-_BLOCK_ROWS = 1024
 _INT8, _FLOAT16, _FLOAT32 = 1, 2, 4  # a stored element by its bytes, as kernels take it
 ELEMENTS = {VectorStore.INT8: _INT8, VectorStore.FLOAT16: _FLOAT16, VectorStore.FLOAT32: _FLOAT32}
-_UNIT_ROUNDOFF = 2.0**-24
-_SMALLEST = 1e-37  # covers products that underflow
+_AHEAD = 2 * SIDE  # pairs; more did not measure better
+_TILE_ROWS = 256  # that stay in the second-level cache while the anchors pass
 
 
-@kernel
-def vector_score(pages: Pages, slot: int, position: int, anchor: F32, element: int) -> Scalar:
-    """The score of one row with an anchor [d]; NaN if its page holds no vectors."""
-    dimension = anchor.shape[0]
-    base = pages.directory[_VECTORS, slot]
-    if base == 0:
-        return np.float32(np.nan)
-    at = base + np.uint64(position * dimension * element)
-    anchor_at = np.uint64(anchor.ctypes.data)
-    if element == _FLOAT32:
-        return dot_float32(at, anchor_at, dimension)
-    if element == _FLOAT16:
-        return dot_float16(at, anchor_at, dimension)
-    dot = dot_int8(at, anchor_at, dimension)
+@inlined
+def _vector_at(pages: Pages, row: int, size: int) -> Scalar:
+    """The address of a row's vector of `size` bytes; 0 if there is none."""
+    if row < 0:
+        return np.uint64(0)
+    base = pages.directory[_VECTORS, row >> pages.shift]
+    return base + np.uint64((row & ((1 << pages.shift) - 1)) * size) if base != 0 else base
+
+
+@inlined
+def _scaled(pages: Pages, slot: int, position: int, dot: Scalar) -> Scalar:
     scales = pages.directory[_SCALES, slot]
     return dot * load_f32(scales, position) if scales != 0 else dot
 
 
+@inlined
+def _ask_for(pages: Pages, row: int, size: int) -> None:
+    at = _vector_at(pages, row, size)
+    if at != 0:
+        prefetch(at, size)
+        scales = pages.directory[_SCALES, row >> pages.shift]
+        if scales != 0:
+            prefetch(scales + np.uint64((row & ((1 << pages.shift) - 1)) * 4), 4)
+
+
 @kernel
-def _score_rows(pages: Pages, rows: I64, anchors: F32, element: int, scores: F32) -> None:
-    mask = (1 << pages.shift) - 1
-    for q in range(rows.shape[0]):
-        for i in range(rows.shape[1]):
-            if rows[q, i] >= 0:
-                slot, position = rows[q, i] >> pages.shift, rows[q, i] & mask
-                scores[q, i] = vector_score(pages, slot, position, anchors[q], element)
+def _score_pairs(
+    pages: Pages, rows: I64, anchors: F32, each: int, element: int, scores: F32, places: U64, sums: F32
+) -> None:
+    """Scores [P] of rows [P], `each` behind one another for an anchor; places [2, 4], sums [4]: working space."""
+    dimension = anchors.shape[1]
+    size, last = dimension * element, rows.shape[0] - 1
+    first_anchor, sums_at = np.uint64(anchors.ctypes.data), np.uint64(sums.ctypes.data)
+    rows_at, anchors_at = np.uint64(places[0].ctypes.data), np.uint64(places[1].ctypes.data)
+    for start in range(0, rows.shape[0], SIDE):
+        for k in range(SIDE):
+            _ask_for(pages, rows[min(start + k + _AHEAD, last)], size)
+            pair = min(start + k, last)
+            places[1, k] = first_anchor + np.uint64(pair // each * dimension * 4)
+            at = _vector_at(pages, rows[pair], size)
+            places[0, k] = at if at != 0 else places[1, k]  # memory that is there; the sum is not used
+        if element == _INT8:
+            pair_dots_int8(rows_at, anchors_at, dimension, sums_at)
+        elif element == _FLOAT16:
+            pair_dots_float16(rows_at, anchors_at, dimension, sums_at)
+        else:
+            pair_dots_float32(rows_at, anchors_at, dimension, sums_at)
+        for k in range(min(SIDE, rows.shape[0] - start)):
+            row = rows[start + k]
+            if row >= 0:
+                slot, position = row >> pages.shift, row & ((1 << pages.shift) - 1)
+                held = pages.directory[_VECTORS, slot] != 0
+                scores[start + k] = _scaled(pages, slot, position, sums[k]) if held else np.float32(np.nan)
 
 
 def exact_scores(view: View, rows: I64, anchors: F32) -> F32:
-    """Scores [B, R] of rows [B, R] with anchors [B, d]; -inf where the row is negative."""
+    """Scores [B, R] of rows [B, R] with anchors [B, d]; -inf where the row is negative, NaN without a stored vector."""
     scores = np.full(rows.shape, -np.inf, np.float32)
-    _score_rows(pages_of(view), as_compiled(rows), as_compiled(anchors), ELEMENTS[view.store], scores)
+    places, sums = np.empty((2, SIDE), np.uint64), np.empty(SIDE, np.float32)
+    flat, element = as_compiled(rows).reshape(-1), ELEMENTS[view.store]
+    _score_pairs(pages_of(view), flat, as_compiled(anchors), rows.shape[1], element, scores.reshape(-1), places, sums)
     return scores
 
 
+@inlined
+def _take_tile(
+    pages: Pages, filters: Filters, buffers: Buffers, queries: Scalar, slot: int, position: int, rows: int, sums: F32
+) -> None:
+    """Offers rows from `position` on to the anchors of sums [anchor, row]."""
+    for j in range(queries.shape[0]):
+        for k in range(rows):
+            score = _scaled(pages, slot, position + k, sums[j * SIDE + k])
+            if score >= buffers.bar_scores[queries[j]]:
+                offer(pages, filters, buffers, queries[j], slot, position + k, score)
+
+
 @kernel
-def _take_block(
+def _scan_rows(
     pages: Pages,
     filters: Filters,
     buffers: Buffers,
-    slot: int,
-    start: int,
-    products: F32,
-    margins: F32,
-    lengths: F32,
+    queries: Scalar,
+    first: int,
+    count: int,
     anchors: F32,
     element: int,
+    places: U64,
+    sums: F32,
 ) -> None:
-    """Offers the rows of a block whose products [B, n] may reach the bar within margins [n] · lengths [B]."""
-    for q in range(products.shape[0]):
-        for i in range(products.shape[1]):
-            if products[q, i] + margins[i] * lengths[q] >= buffers.bar_scores[q]:
-                score = vector_score(pages, slot, start + i, anchors[q], element)
-                offer(pages, filters, buffers, q, slot, start + i, score)
-
-
-def scan_floats(view: View, query: Query, filters: Filters, buffers: Buffers) -> None:
-    """Scans every page for anchors with vectors [B, d] into the buffers."""
-    assert query.vectors is not None, "a float scan needs vectors"
-    anchors = as_compiled(query.vectors)
+    """Offers `count` rows from row number `first` on to the anchors of queries [n]."""
     dimension = anchors.shape[1]
-    element = ELEMENTS[view.store]
-    lengths = _lengths(anchors)
-    # Twice γ, with room for the rounding of the scale and of this bound's own arithmetic.
-    gamma = 2.1 * (dimension + 4) * _UNIT_ROUNDOFF / (1 - (dimension + 4) * _UNIT_ROUNDOFF)
-    pages = pages_of(view)
-    for slot, page in enumerate(view.pages):
-        count = int(view.counts[slot])
-        if page is None or not view.directory[_VECTORS, slot]:
-            continue
-        for start in range(0, count, _BLOCK_ROWS):
-            stop = min(count, start + _BLOCK_ROWS)
-            block: NDArray[Any] = page.arrays[Column.VECTORS][start:stop].astype(np.float32, copy=False)
-            if view.directory[_SCALES, slot]:
-                block = block * page.arrays[Column.SCALES][start:stop, None]
-            margins = (gamma * _lengths(block) + _SMALLEST).astype(np.float32)
-            _take_block(pages, filters, buffers, slot, start, anchors @ block.T, margins, lengths, anchors, element)
+    size = dimension * element
+    slot, position = first >> pages.shift, first & ((1 << pages.shift) - 1)
+    start = _vector_at(pages, first, size)
+    if start == 0:
+        return
+    first_anchor, sums_at = np.uint64(anchors.ctypes.data), np.uint64(sums.ctypes.data)
+    rows_at, anchors_at = np.uint64(places[0].ctypes.data), np.uint64(places[1].ctypes.data)
+    last = queries.shape[0] - 1
+    for a in range(0, queries.shape[0], SIDE):
+        for k in range(SIDE):  # a tile at an edge repeats the last
+            places[1, k] = first_anchor + np.uint64(np.int64(queries[min(a + k, last)]) * dimension * 4)
+        for r in range(0, count, SIDE):
+            for k in range(SIDE):
+                places[0, k] = start + np.uint64(min(r + k, count - 1) * size)
+            if element == _INT8:
+                tile_dots_int8(rows_at, anchors_at, dimension, sums_at)
+            elif element == _FLOAT16:
+                tile_dots_float16(rows_at, anchors_at, dimension, sums_at)
+            else:
+                tile_dots_float32(rows_at, anchors_at, dimension, sums_at)
+            rows = min(SIDE, count - r)
+            _take_tile(pages, filters, buffers, queries[a : a + SIDE], slot, position + r, rows, sums)
 
 
-def _lengths(vectors: F32) -> F32:
-    """Euclidean lengths [n], rounded up."""
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return np.asarray(np.sqrt(squares) * (1 + 1e-6), np.float32)
+@kernel
+def _scan_plan(
+    pages: Pages, filters: Filters, buffers: Buffers, plan: Plan, anchors: F32, element: int, places: U64, sums: F32
+) -> None:
+    for s in range(plan.starts.shape[0]):
+        queries = plan.queries[plan.query_offsets[s] : plan.query_offsets[s + 1]]
+        for i in range(plan.starts[s], plan.stops[s]):
+            for r in range(0, plan.counts[i], _TILE_ROWS):
+                count = min(_TILE_ROWS, plan.counts[i] - r)
+                _scan_rows(pages, filters, buffers, queries, plan.blocks[i] + r, count, anchors, element, places, sums)
+
+
+def scan_floats(view: View, plan: Plan, query: Query, filters: Filters, buffers: Buffers) -> None:
+    """Scans the plan's blocks for anchors with vectors [B, d] into the buffers; pages without vectors are left out."""
+    assert query.vectors is not None, "a float scan needs vectors"
+    places, sums = np.empty((2, SIDE), np.uint64), np.empty(SIDE * SIDE, np.float32)
+    anchors, element = as_compiled(query.vectors), ELEMENTS[view.store]
+    _scan_plan(pages_of(view), filters, buffers, plan, anchors, element, places, sums)

@@ -26,8 +26,6 @@ _VECTORS = 8
 _WORDS = ir.VectorType(_I64, _LANES)
 _INTS = ir.VectorType(_I32, _LANES)
 _FLOATS = ir.VectorType(_F32, _LANES)
-_DOT_LANES = 16
-_FLOATS16 = ir.VectorType(_F32, _DOT_LANES)
 
 
 def _constant(value: int) -> Any:
@@ -156,52 +154,6 @@ def _weighted(
     return signature, generate
 
 
-def _dot(element: Any, widen: str) -> Callable[..., Any]:
-    """A float32 dot product in fixed order: lane j sums the products at j, j+16, …; then lanes fold 8, 4, 2, 1."""
-    size = element.width // 8 if isinstance(element, ir.IntType) else {"half": 2, "float": 4}[str(element)]
-
-    def dot(typing_context: Any, stored: Any, query: Any, dimension: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            stored_at, query_at, count = arguments
-            total = cgutils.alloca_once(builder, _FLOATS16)
-            builder.store(ir.Constant(_FLOATS16, [0.0] * _DOT_LANES), total)
-            blocks = builder.udiv(count, _constant(_DOT_LANES))
-            with cgutils.for_range(builder, blocks) as loop:
-                row_at = _at(builder, stored_at, builder.mul(loop.index, _constant(_DOT_LANES * size)))
-                row = _load(builder, row_at, ir.VectorType(element, _DOT_LANES), size)
-                row = row if not widen else getattr(builder, widen)(row, _FLOATS16)
-                wanted = _load(builder, _at(builder, query_at, builder.mul(loop.index, _constant(64))), _FLOATS16, 4)
-                builder.store(builder.fadd(builder.load(total), builder.fmul(row, wanted)), total)
-            done = builder.mul(blocks, _constant(_DOT_LANES))
-            rest = cgutils.alloca_once(builder, _FLOATS16)  # apart, so that `total` stays in a register
-            builder.store(builder.load(total), rest)
-            lanes = builder.bitcast(rest, _F32.as_pointer())
-            with cgutils.for_range(builder, builder.sub(count, done)) as loop:
-                index = builder.add(done, loop.index)
-                value = _load(builder, _at(builder, stored_at, builder.mul(index, _constant(size))), element, size)
-                value = value if not widen else getattr(builder, widen)(value, _F32)
-                wanted = _load(builder, _at(builder, query_at, builder.mul(index, _constant(4))), _F32, 4)
-                lane = builder.gep(lanes, [loop.index])
-                builder.store(builder.fadd(builder.load(lane), builder.fmul(value, wanted)), lane)
-            return _fold(builder, builder.load(rest))
-
-        return types.float32(types.uint64, types.uint64, types.int64), generate
-
-    dot.__name__ = dot.__qualname__ = f"dot_{element}"
-    return cast(Callable[..., Any], intrinsic(dot))
-
-
-def _fold(builder: Any, vector: Any) -> Any:
-    width = _DOT_LANES
-    undefined = ir.Constant(_FLOATS16, ir.Undefined)
-    while width > 1:
-        width //= 2
-        order = [j + width if j < width else j for j in range(_DOT_LANES)]
-        upper = builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(_I32, _DOT_LANES), order))
-        vector = builder.fadd(vector, upper)
-    return builder.extract_element(vector, ir.Constant(_I32, 0))
-
-
 near_mask = cast(Callable[..., Any], intrinsic(_near))
 """(codes, words, query, limit, distances) -> rows of the group with Hamming distance <= limit.
 
@@ -213,7 +165,3 @@ weighted_mask = cast(Callable[..., Any], intrinsic(_weighted))
 `planes` is [plane count, W]: the query's values in two's complement, sign plane first. The integer dot product is
 2·Σ value·bit - Σ value. Leaves all 64 scores (float32) at `scores`.
 """
-
-dot_int8 = _dot(_I8, "sitofp")
-dot_float16 = _dot(ir.HalfType(), "fpext")
-dot_float32 = _dot(_F32, "")
