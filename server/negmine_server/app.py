@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import grpc
+import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2_grpc, mining_pb2, mining_pb2_grpc
@@ -34,6 +35,7 @@ from negmine_server.rpc.serving import Bell, Drain, under_way
 from negmine_server.settings import Settings
 from negmine_server.shard import Shard, ShardOptions
 from negmine_server.storage.objects import LocalObjects
+from negmine_server.storage.scratch import arrays_on_disk
 from negmine_server.telemetry import CatalogMetrics
 from negmine_server.warm_up import warm_up
 
@@ -85,6 +87,8 @@ class App:
         loop = asyncio.get_running_loop()
         self._bell = Bell(loop)
         self._objects = LocalObjects(settings.data_dir)
+        on_disk = settings.vectors_in == "disk"
+        self._allocate_vectors = arrays_on_disk(self._objects.scratch) if on_disk else np.zeros
         self._catalog = Catalog(self._objects, self._open, collections_max=settings.collections_max)
         self._health = health.aio.HealthServicer()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -136,6 +140,7 @@ class App:
             writers_max=settings.writers_max,
             tombstone_age_s=settings.tombstone_age_s,
             snapshot_log_bytes=settings.snapshot_log_bytes,
+            allocate_vectors=self._allocate_vectors,
         )
         shards: list[Shard] = []
         try:

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     positives_max: int = Field(4096, ge=0, description="positives per anchor")
     batch_rows_max: int = Field(65_536, ge=1, description="rows in an upsert batch, ids in a delete or fetch")
     upsert_window: int = Field(16, ge=1, le=256, description="upsert batches of a stream that may wait for acks")
+    vectors_in: Literal["memory", "disk"] = Field(
+        "memory", description="where stored vectors are served from; disk = files in data_dir, cached in free memory"
+    )
     collections_max: int = Field(256, ge=1, description="collections")
     step_ahead_max: int = Field(10_000_000, ge=1, description="steps an upsert may be ahead of the newest")
     recall_target: float = Field(0.95, gt=0, le=1, description="recall of the probed scan where nobody names one")

@@ -23,7 +23,7 @@ from negmine_server.committer import CommitOptions, Committer
 from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.errors import NegmineError
 from negmine_server.index.frozen import Frozen
-from negmine_server.index.pages import gather
+from negmine_server.index.pages import Allocate, gather
 from negmine_server.index.rows import Rows, Stats
 from negmine_server.scan import cpu
 from negmine_server.storage.log import Log, LogGap
@@ -52,6 +52,7 @@ class ShardOptions:
     writers_max: int = 10_000
     tombstone_age_s: int = 3600
     snapshot_log_bytes: int = 64 << 20
+    allocate_vectors: Allocate = np.zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,13 @@ class Shard:
 
     def _load_snapshot(self) -> None:
         options = self.options
-        self._rows = Rows(options.bits // 64, options.store, options.dimension, tombstone_age_s=options.tombstone_age_s)
+        self._rows = Rows(
+            options.bits // 64,
+            options.store,
+            options.dimension,
+            tombstone_age_s=options.tombstone_age_s,
+            allocate_vectors=options.allocate_vectors,
+        )
         self._writers = Writers(options.writers_max)
         self.sequence = self.newest = 0
         self._log_bytes = self._snapshot_sequence = 0

@@ -98,7 +98,12 @@ class LocalObjects:
             _sync_folder(self._root.parent)
             self._tmp, self._claim = _claim_tmp_folder(self._root / _TMP)
         except OSError as error:
-            raise _storage_error(error, self._root) from error
+            raise storage_error(error, self._root) from error
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for files of this instance; what a crash leaves there, the next one removes."""
+        return self._tmp
 
     def create(self, key: str, data: Data) -> None:
         path = self._path(key)
@@ -109,7 +114,7 @@ class LocalObjects:
             _write_synced(tmp, buffers_of(data))
             self._link(tmp, path)
         except OSError as error:
-            raise _storage_error(error, path) from error
+            raise storage_error(error, path) from error
         finally:
             with contextlib.suppress(OSError):
                 tmp.unlink(missing_ok=True)
@@ -126,7 +131,7 @@ class LocalObjects:
         except (FileNotFoundError, NotADirectoryError):
             raise Missing(key) from None
         except OSError as error:
-            raise _storage_error(error, path) from error
+            raise storage_error(error, path) from error
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")
@@ -134,7 +139,7 @@ class LocalObjects:
         try:
             return sorted(info for info in self._walk(start, f"{folder}/" if folder else "", prefix))
         except OSError as error:
-            raise _storage_error(error, start) from error
+            raise storage_error(error, start) from error
 
     def delete(self, keys: Iterable[str]) -> None:
         folders: set[Path] = set()
@@ -150,7 +155,7 @@ class LocalObjects:
                     _sync_folder(path)
                 self._remove_empty(path)
         except OSError as error:
-            raise _storage_error(error, path) from error
+            raise storage_error(error, path) from error
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -212,7 +217,8 @@ class LocalObjects:
             folder = folder.parent
 
 
-def _storage_error(error: OSError, path: Path) -> NegmineError:
+def storage_error(error: OSError, path: Path) -> NegmineError:
+    """What a caller is told of an error at a path."""
     if error.errno in _NO_ROOM:
         return StorageFull(f"{path}: no room: {error.strerror}")
     return StorageFailed(f"{path}: {error.strerror or error}")
