@@ -22,7 +22,6 @@ class Pages(NamedTuple):
     """A view as kernels take it."""
 
     directory: U64
-    counts: I64
     shift: int
     words: int
     epoch: int
@@ -40,16 +39,7 @@ class Filters(NamedTuple):
 
 
 def pages_of(view: View) -> Pages:
-    # Kernels see each block as a page of its own.
-    per_page = view.page_rows // view.block_rows
-    inside = np.tile(np.arange(per_page, dtype=np.uint64) * np.uint64(view.block_rows), len(view.pages))
-    widths = [0] * len(Column)
-    for page in view.pages:
-        for column, array in page.arrays.items() if page is not None else ():
-            widths[column] = array.nbytes // page.rows
-    addresses = np.repeat(view.directory, per_page, axis=1)
-    addresses += (addresses != 0) * np.outer(np.array(widths, np.uint64), inside).astype(np.uint64)
-    return Pages(addresses, view.counts, view.block_rows.bit_length() - 1, view.words, view.epoch)
+    return Pages(view.directory, view.shift, view.words, view.epoch)
 
 
 def filters_of(query: Query) -> Filters:

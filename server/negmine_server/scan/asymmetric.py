@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, U64
 from negmine_server.index.layout import load_word
-from negmine_server.index.native import Scalar, compiled, inlined, kernel, load_f32, popcount, trailing_zeros
+from negmine_server.index.native import Scalar, compiled, inlined, kernel, load_f32, popcount
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
-from negmine_server.scan.simd import weighted_mask
+from negmine_server.scan.plan import Plan, Tile, fill
 from negmine_server.scan.topr import Buffers
 
 _CODES = int(Column.CODES)
@@ -81,53 +81,20 @@ def score_at(pages: Pages, slot: int, position: int, planes: Planes, q: int, sca
     return (np.float32(dot) * load_f32(pages.directory[_CORRECTIONS, slot], position)) * scale
 
 
-@inlined
-def _take(
-    pages: Pages,
-    filters: Filters,
-    buffers: Buffers,
-    q: int,
-    slot: int,
-    first: int,
-    mask: Scalar,
-    scores: F32,
-) -> None:
-    while mask != np.uint64(0):
-        row = trailing_zeros(mask)
-        mask = mask & (mask - np.uint64(1))
-        offer(pages, filters, buffers, q, slot, first + row, scores[row])
-
-
 @kernel
-def scan_asymmetric(pages: Pages, filters: Filters, buffers: Buffers, planes: Planes, scales: F32, scores: F32) -> None:
-    """Scans every page for anchors given as bit planes into the buffers; scores [64] is working space."""
-    words = pages.words
-    anchors = scales.shape[0]
-    planes_at, scores_at = np.uint64(planes.words.ctypes.data), np.uint64(scores.ctypes.data)
-    tile = max(1, _TILE_BYTES // (512 * words))
-    for slot in range(pages.counts.shape[0]):
-        count = pages.counts[slot]
-        codes_at = pages.directory[_CODES, slot]
-        corrections_at = pages.directory[_CORRECTIONS, slot]
-        groups = (count + 63) >> 6
-        for first in range(0, groups, tile):
-            last = min(first + tile, groups)
-            for q in range(anchors):
-                at = planes_at + np.uint64(q * _PLANES_MAX * words * 8)
-                scale, total, used = scales[q], planes.totals[q], planes.counts[q]
-                for group in range(first, last):
-                    mask = weighted_mask(
-                        codes_at + np.uint64(group * words * 512),
-                        words,
-                        at,
-                        used,
-                        total,
-                        corrections_at + np.uint64(group * 256),
-                        scale,
-                        buffers.bar_scores[q],
-                        scores_at,
-                    )
-                    if (group << 6) + 64 > count:
-                        mask &= (np.uint64(1) << np.uint64(count & 63)) - np.uint64(1)
-                    if mask != np.uint64(0):
-                        _take(pages, filters, buffers, q, slot, group << 6, mask, scores)
+def scan_asymmetric(
+    pages: Pages, plan: Plan, filters: Filters, buffers: Buffers, planes: Planes, scales: F32, tile: Tile
+) -> None:
+    """Scans the rows of a plan for anchors given as bit planes into the buffers."""
+    mask = (1 << pages.shift) - 1
+    for step in range(plan.starts.shape[0]):
+        block, group, stop = plan.starts[step], 0, plan.stops[step]
+        while block < stop:
+            groups, block, group = fill(tile, plan, pages.words, block, group, stop)
+            for i in range(plan.query_offsets[step], plan.query_offsets[step + 1]):
+                q = np.int64(plan.queries[i])
+                for k in range(groups):
+                    first = tile.rows[k]
+                    for row in range(first, first + popcount(tile.valid[k])):
+                        score = score_at(pages, row >> pages.shift, row & mask, planes, q, scales[q])
+                        offer(pages, filters, buffers, q, row >> pages.shift, row & mask, score)

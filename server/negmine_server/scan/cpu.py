@@ -8,46 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from negmine_server.domain import F32, I64, NO_ID, U64, Candidates, Metric, Query, Scoring, VectorStore
-from negmine_server.index.layout import GROUP_ROWS
+from negmine_server.domain import F32, I64, NO_ID, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.index.native import as_compiled, kernel, load_i64
 from negmine_server.index.pages import Column, View
 from negmine_server.scan.admission import Pages, filters_of, pages_of
 from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
 from negmine_server.scan.floats import exact_scores, scan_floats
-from negmine_server.scan.hamming import cosine_table, distance, norm_at, scan_hamming
-from negmine_server.scan.plan import everything
+from negmine_server.scan.hamming import Anchors, anchors_of, distance, norm_at, scan_hamming
+from negmine_server.scan.plan import Plan, everything, open_tile
 from negmine_server.scan.topr import Buffers, finish, open_buffers
 
 _CODES = int(Column.CODES)
 _VERSIONS = int(Column.VERSIONS)
 
 
-def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescored: bool = False) -> Candidates:
+def top_r(
+    view: View, query: Query, r: int, bits: int, metric: Metric, *, rescored: bool = False, plan: Plan | None = None
+) -> Candidates:
     """The best r visible rows per anchor that pass the query's filters: score descending, id ascending.
 
-    Equal to `reference.top_r` bit for bit. `rescored` adds exact scores from stored vectors (needs query.vectors).
+    Looks at what `plan` names, without one at every row. Equal to `reference.top_r` over these rows bit for bit.
+    `rescored` adds exact scores from stored vectors (needs query.vectors).
     Raises MemoryError if B · r rows cannot be held: about 36 bytes each, 1.5 × that while scanning.
     """
     assert bits == view.words * 64, (bits, view.words)
     started = perf_counter()
     pages, filters = pages_of(view), filters_of(query)
-    buffers = open_buffers(query, r, int(view.counts.sum()))
+    scanned = view.rows if plan is None else round(plan.pairs / max(1, query.rows))
+    plan = everything(view, query.rows) if plan is None else plan
+    buffers, tile = open_buffers(query, r, plan.rows), open_tile()
     if query.scoring is Scoring.SYMMETRIC:
-        by_norm = metric is Metric.INNER_PRODUCT
-        limits, distances = np.empty(query.rows, np.int64), np.empty(GROUP_ROWS, np.int64)
-        table = cosine_table(bits)
-        codes, scales = as_compiled(query.codes), as_compiled(query.scales)
-        scan_hamming(pages, filters, buffers, codes, scales, table, by_norm, limits, distances)
+        scan_hamming(pages, plan, filters, buffers, anchors_of(query, metric), tile)
     elif query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "an asymmetric scan needs values"
-        group_scores = np.empty(GROUP_ROWS, np.float32)
         planes = split_planes(as_compiled(query.values))
-        scan_asymmetric(pages, filters, buffers, planes, as_compiled(query.scales), group_scores)
+        scan_asymmetric(pages, plan, filters, buffers, planes, as_compiled(query.scales), tile)
     else:
-        scan_floats(view, everything(view, query.rows), query, filters, buffers)
+        scan_floats(view, plan, query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)
-    scanned = perf_counter()
+    scan_ended = perf_counter()
     exact = rescore(view, query, rows) if rescored else None
     return Candidates(
         ids=ids,
@@ -56,9 +55,9 @@ def top_r(view: View, query: Query, r: int, bits: int, metric: Metric, *, rescor
         versions=versions,
         counts=buffers.filled.astype(np.int32),
         above=buffers.above,
-        scanned=view.rows,
-        scan_s=scanned - started,
-        rescore_s=perf_counter() - scanned,
+        scanned=scanned,
+        scan_s=scan_ended - started,
+        rescore_s=perf_counter() - scan_ended,
     )
 
 
@@ -85,11 +84,7 @@ def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: M
     query_index, rows = as_compiled(query_index), as_compiled(rows)
     scores = np.empty(rows.shape[0], np.float32)
     if query.scoring is Scoring.SYMMETRIC:
-        table = cosine_table(view.words * 64)
-        by_norm = metric is Metric.INNER_PRODUCT
-        _symmetric_pairs(
-            pages, as_compiled(query.codes), as_compiled(query.scales), table, by_norm, query_index, rows, scores
-        )
+        _symmetric_pairs(pages, anchors_of(query, metric), query_index, rows, scores)
         return scores
     if query.scoring is Scoring.ASYMMETRIC:
         assert query.values is not None, "asymmetric scores need values"
@@ -123,14 +118,12 @@ def _copy_out(pages: Pages, buffers: Buffers, ids: I64, scores: F32, versions: I
 
 
 @kernel
-def _symmetric_pairs(
-    pages: Pages, codes: U64, scales: F32, table: F32, by_norm: bool, query_index: I64, rows: I64, scores: F32
-) -> None:
+def _symmetric_pairs(pages: Pages, anchors: Anchors, query_index: I64, rows: I64, scores: F32) -> None:
     for i in range(rows.shape[0]):
         q, slot, position = query_index[i], rows[i] >> pages.shift, rows[i] & ((1 << pages.shift) - 1)
-        score = table[distance(pages.directory[_CODES, slot], pages.words, position, codes[q])]
-        if by_norm:
-            score = score * (norm_at(pages, slot, position) * scales[q])
+        score = anchors.table[distance(pages.directory[_CODES, slot], pages.words, position, anchors.codes[q])]
+        if anchors.by_norm:
+            score = score * (norm_at(pages, slot, position) * anchors.scales[q])
         scores[i] = score
 
 

@@ -3,25 +3,60 @@
     score = table[h] · (norm of the item · scale of the anchor, for inner product), table[h] = float32(cos(π·h / b))
 
 with h the Hamming distance of b bits (P(bits differ) = θ/π; Goemans and Williamson 1995). The table falls strictly, so
-a bar on scores is a limit on integer distances, and the kernel compares integers. For inner product the limit is
+a bar on scores is a bound on integer distances, and the kernel compares integers. For inner product the bound is
 widened to what any norm in the tile allows; float32 products are monotone in each factor, so no row is lost.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from negmine_server.domain import F32, I64, U64
-from negmine_server.index.layout import load_word
-from negmine_server.index.native import Scalar, inlined, kernel, load_f32, popcount, trailing_zeros
+import numpy as np
+from numpy.typing import NDArray
+
+from negmine_server.domain import F32, I64, U64, Metric, Query
+from negmine_server.index.layout import GROUP_ROWS, load_byte
+from negmine_server.index.native import (
+    Scalar,
+    as_compiled,
+    inlined,
+    kernel,
+    load_f32,
+    load_u8,
+    load_u16,
+    load_u64,
+    popcount,
+    trailing_zeros,
+)
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
-from negmine_server.scan.simd import near_mask
+from negmine_server.scan.lanes import (
+    DISTANCES_AT,
+    QUAD,
+    near_in_bytes,
+    near_in_shorts,
+    quad_near_in_bytes,
+    quad_near_in_shorts,
+)
+from negmine_server.scan.plan import Plan, Tile, fill
 from negmine_server.scan.topr import Buffers
+
+U32 = NDArray[np.uint32]
 
 _CODES = int(Column.CODES)
 _NORMS = int(Column.NORMS)
-_TILE_BYTES = 16_384  # codes that stay in the first-level cache while the anchors pass
+_BYTE_MAX = 255
+
+
+class Anchors(NamedTuple):
+    """The anchors of a symmetric scan, and its working space."""
+
+    codes: U32  # [B, 8·W] each byte four times
+    scales: F32  # [B]
+    table: F32  # [b + 1]
+    by_norm: bool
+    bounds: I64  # [B] a row enters whose distance is below
+    space: U64  # what the kernels leave
 
 
 def cosine_table(bits: int) -> F32:
@@ -29,12 +64,21 @@ def cosine_table(bits: int) -> F32:
     return np.cos(np.pi * np.arange(bits + 1) / bits).astype(np.float32)
 
 
+def anchors_of(query: Query, metric: Metric) -> Anchors:
+    """The anchors of a query, ready to be scanned."""
+    codes = as_compiled(query.codes).view(np.uint8) * np.uint32(0x01010101)
+    bits = 64 * query.codes.shape[1]
+    space = np.empty((DISTANCES_AT + QUAD * GROUP_ROWS * 2) // 8, np.uint64)
+    bounds = np.full(query.rows, bits + 1)
+    return Anchors(codes, as_compiled(query.scales), cosine_table(bits), metric is Metric.INNER_PRODUCT, bounds, space)
+
+
 @inlined
-def distance(codes_at: Scalar, words: int, position: int, query: U64) -> Scalar:
-    """Hamming distance of one row to query [W]."""
+def distance(codes_at: Scalar, words: int, position: int, code: U32) -> Scalar:
+    """Hamming distance of one row to an anchor's code [8·W], each byte four times."""
     total = 0
-    for word in range(words):
-        total += popcount(load_word(codes_at, words, position, word) ^ query[word])
+    for byte in range(8 * words):
+        total += popcount(np.uint64(load_byte(codes_at, words, position, byte) ^ np.uint8(code[byte])))
     return total
 
 
@@ -45,93 +89,129 @@ def norm_at(pages: Pages, slot: int, position: int) -> Scalar:
 
 
 @kernel
-def _norm_range(pages: Pages, slot: int, start: int, stop: int) -> tuple[Scalar, Scalar]:
-    low = high = norm_at(pages, slot, start)
-    for position in range(start + 1, stop):
-        norm = norm_at(pages, slot, position)
-        low, high = min(low, norm), max(high, norm)
+def _norm_range(pages: Pages, tile: Tile, groups: int) -> tuple[Scalar, Scalar]:
+    low, high = np.float32(np.inf), np.float32(0.0)
+    for group in range(groups):
+        first, mask = tile.rows[group], (1 << pages.shift) - 1
+        for row in range(first, first + popcount(tile.valid[group])):
+            norm = norm_at(pages, row >> pages.shift, row & mask)
+            low, high = min(low, norm), max(high, norm)
     return low, high
 
 
-@kernel
-def _limit(table: F32, bar: Scalar, small: Scalar, large: Scalar) -> Scalar:
-    """The largest distance at which a weight in [small, large] can reach the bar, -1 if none."""
-    weight = large if bar > 0 else small
-    low, high = 0, table.shape[0]
-    while low < high:
-        middle = (low + high) >> 1
-        if table[middle] * weight >= bar:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
-
-
 @inlined
+def _bound(table: F32, bar: Scalar, small: Scalar, large: Scalar, bound: int) -> Scalar:
+    """The lowest distance at which no weight in [small, large] reaches the bar; `bound` is where to start looking."""
+    weight = large if bar > 0 else small
+    while bound < table.shape[0] and table[bound] * weight >= bar:
+        bound += 1
+    while bound > 0 and table[bound - 1] * weight < bar:
+        bound -= 1
+    return bound
+
+
+@kernel
 def _take(
     pages: Pages,
     filters: Filters,
     buffers: Buffers,
+    anchors: Anchors,
     q: int,
-    slot: int,
     first: int,
     mask: Scalar,
-    distances: I64,
-    table: F32,
-    scale: Scalar,
-    by_norm: bool,
+    distances_at: Scalar,
+    in_bytes: bool,
 ) -> Scalar:
     """Offers the rows of a group's mask; True if the bar was raised."""
     raised = False
+    slot, start = first >> pages.shift, first & ((1 << pages.shift) - 1)
     while mask != np.uint64(0):
         row = trailing_zeros(mask)
-        position = first + row
         mask = mask & (mask - np.uint64(1))
-        score = table[distances[row]]
-        if by_norm:
-            score = score * (norm_at(pages, slot, position) * scale)
-        raised |= offer(pages, filters, buffers, q, slot, position, score)
+        score = anchors.table[load_u8(distances_at, row) if in_bytes else load_u16(distances_at, row)]
+        if anchors.by_norm:
+            score = score * (norm_at(pages, slot, start + row) * anchors.scales[q])
+        raised |= offer(pages, filters, buffers, q, slot, start + row, score)
     return raised
 
 
+@inlined
+def _code_at(anchors: Anchors, q: int) -> Scalar:
+    return np.uint64(anchors.codes.ctypes.data) + np.uint64(q * anchors.codes.shape[1] * 4)
+
+
+@inlined
+def _tune(buffers: Buffers, anchors: Anchors, q: int, small: Scalar, large: Scalar) -> None:
+    """Sets an anchor's bound to its bar, for norms in [small, large]."""
+    scale = anchors.scales[q] if anchors.by_norm else np.float32(1.0)
+    bar = buffers.bar_scores[q]
+    anchors.bounds[q] = _bound(anchors.table, bar, small * scale, large * scale, anchors.bounds[q])
+
+
+@inlined
+def _near(
+    at: Scalar, words: int, places: tuple[Scalar, ...], bounds: tuple[int, ...], space: Scalar, quad: bool, short: bool
+) -> Scalar:
+    if quad and short:
+        return quad_near_in_bytes(at, words, places, bounds, space)
+    if quad:
+        return quad_near_in_shorts(at, words, places, bounds, space)
+    if short:
+        return near_in_bytes(at, words, (places[0],), (bounds[0],), space)
+    return near_in_shorts(at, words, (places[0],), (bounds[0],), space)
+
+
 @kernel
-def scan_hamming(
+def _pass_tile(
     pages: Pages,
     filters: Filters,
     buffers: Buffers,
-    codes: U64,
-    scales: F32,
-    table: F32,
-    by_norm: bool,
-    limits: I64,
-    distances: I64,
+    anchors: Anchors,
+    tile: Tile,
+    groups: int,
+    plan: Plan,
+    start: int,
+    stop: int,
 ) -> None:
-    """Scans every page for anchors with codes [B, W] into the buffers; limits [B], distances [64]: working space."""
-    words = pages.words
-    anchors = codes.shape[0]
-    query_at, distances_at = np.uint64(codes.ctypes.data), np.uint64(distances.ctypes.data)
-    tile = max(1, _TILE_BYTES // (512 * words))
+    """Offers a tile to anchors plan.queries[start:stop]."""
     small = large = np.float32(1.0)
-    for q in range(anchors):
-        limits[q] = _limit(table, buffers.bar_scores[q], small, large)
-    for slot in range(pages.counts.shape[0]):
-        count = pages.counts[slot]
-        base = pages.directory[_CODES, slot]
-        groups = (count + 63) >> 6
-        for first in range(0, groups, tile):
-            last = min(first + tile, groups)
-            if by_norm:
-                small, large = _norm_range(pages, slot, first << 6, min(count, last << 6))
-            for q in range(anchors):
-                scale = scales[q] if by_norm else np.float32(1.0)
-                if by_norm:
-                    limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)
-                at = query_at + np.uint64(q * words * 8)
-                for group in range(first, last):
-                    mask = near_mask(base + np.uint64(group * words * 512), words, at, limits[q], distances_at)
-                    if (group << 6) + 64 > count:
-                        mask &= (np.uint64(1) << np.uint64(count & 63)) - np.uint64(1)
-                    if mask != np.uint64(0) and _take(
-                        pages, filters, buffers, q, slot, group << 6, mask, distances, table, scale, by_norm
-                    ):
-                        limits[q] = _limit(table, buffers.bar_scores[q], small * scale, large * scale)
+    if anchors.by_norm:
+        small, large = _norm_range(pages, tile, groups)
+    words, bounds, mask = pages.words, anchors.bounds, (1 << pages.shift) - 1
+    space = np.uint64(anchors.space.ctypes.data)
+    for i in range(start, stop):
+        _tune(buffers, anchors, plan.queries[i], small, large)
+    i = start
+    while i < stop:
+        taken = QUAD if i + QUAD <= stop else 1
+        a, b, c, d = plan.queries[i], plan.queries[i], plan.queries[i], plan.queries[i]
+        if taken == QUAD:
+            b, c, d = plan.queries[i + 1], plan.queries[i + 2], plan.queries[i + 3]
+        places = (_code_at(anchors, a), _code_at(anchors, b), _code_at(anchors, c), _code_at(anchors, d))
+        for group in range(groups):
+            row = tile.rows[group]
+            at = pages.directory[_CODES, row >> pages.shift] + np.uint64((row & mask) * words * 8)
+            limits = (bounds[a], bounds[b], bounds[c], bounds[d])
+            in_bytes = max(limits[0], limits[1], limits[2], limits[3]) <= _BYTE_MAX
+            found = _near(at, words, places, limits, space, taken == QUAD, in_bytes)
+            if found == np.uint64(0):
+                continue
+            for k in range(taken):
+                mask_of = load_u64(space, k) & tile.valid[group]
+                if mask_of != np.uint64(0):
+                    distances = space + np.uint64(DISTANCES_AT + GROUP_ROWS * k * (1 if in_bytes else 2))
+                    q = plan.queries[i + k]
+                    if _take(pages, filters, buffers, anchors, q, row, mask_of, distances, in_bytes):
+                        _tune(buffers, anchors, q, small, large)
+        i += taken
+
+
+@kernel
+def scan_hamming(pages: Pages, plan: Plan, filters: Filters, buffers: Buffers, anchors: Anchors, tile: Tile) -> None:
+    """Scans the rows of a plan into the buffers."""
+    for step in range(plan.starts.shape[0]):
+        block, group, stop = plan.starts[step], 0, plan.stops[step]
+        while block < stop:
+            groups, block, group = fill(tile, plan, pages.words, block, group, stop)
+            start, end = plan.query_offsets[step], plan.query_offsets[step + 1]
+            _pass_tile(pages, filters, buffers, anchors, tile, groups, plan, start, end)
