@@ -161,7 +161,7 @@ class Catalog:
             try:
                 self._ledger.save([*self._records().values(), record], self._aliases)
             except NegmineError:
-                collection.engine.close()
+                collection.close()
                 delete_all(self._objects, record.prefix)
                 raise
             entry = self._entries[name] = Entry(record, collection)
@@ -181,7 +181,7 @@ class Catalog:
             self._ledger.save(records.values(), self._aliases)
             del self._entries[name]
         if entry.collection is not None:
-            entry.collection.engine.close()
+            entry.collection.close()
         delete_all(self._objects, entry.record.folder)
 
     def set_alias(self, alias: str, name: str) -> str:
@@ -233,7 +233,7 @@ class Catalog:
             try:
                 self._replace(entry, record)
             except NegmineError:
-                collection.engine.close()
+                collection.close()
                 raise
             entry.collection = collection
 
@@ -248,7 +248,7 @@ class Catalog:
         """Finishes what is queued in every collection."""
         for entry in self.entries():
             if entry.collection is not None:
-                entry.collection.engine.close()
+                entry.collection.close()
 
     def _records(self) -> dict[str, Record]:
         return {name: entry.record for name, entry in self._entries.items()}

@@ -60,7 +60,7 @@ def freeze(entry: Entry, catalog: Catalog, objects: Objects) -> None:
         catalog.sweep(entry)
         raise
     # The gate stays shut: a write that still holds the old collection is asked to come back, and finds the new one.
-    collection.engine.close()
+    collection.close()
     delete_all(objects, old.prefix)
     LOG.info("collection %s: encoder frozen about the mean of its rows, length %.3g", old.name, np.linalg.norm(mean))
 

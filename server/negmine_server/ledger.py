@@ -37,6 +37,11 @@ class Record:
         """Of all its objects."""
         return f"collections/{self.incarnation}/"
 
+    @property
+    def partition_prefix(self) -> str:
+        """Of the stored partition into buckets."""
+        return f"{self.prefix}partition/"
+
     def shard_prefix(self, number: int) -> str:
         """Of one shard's objects."""
         return f"{self.prefix}{number:04d}"

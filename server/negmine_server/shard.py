@@ -9,7 +9,7 @@ A search that reads `sequence` first sees everything up to it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from negmine_server import metrics
 from negmine_server.committer import CommitOptions, Committer
-from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
-from negmine_server.errors import NegmineError
-from negmine_server.index.frozen import Frozen
+from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
+from negmine_server.errors import NegmineError, StorageFull
+from negmine_server.index import buckets
+from negmine_server.index.frozen import Frozen, from_snapshot
 from negmine_server.index.pages import Allocate, gather
 from negmine_server.index.rows import Rows, Stats
 from negmine_server.scan import cpu
+from negmine_server.scan.probing import probed
 from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import Objects
 from negmine_server.storage.records import decode_batch
@@ -33,6 +35,7 @@ from negmine_server.storage.snapshots import JSON, latest_snapshot, prune, write
 from negmine_server.writers import Writers
 
 LOG = logging.getLogger(__name__)
+_NO_BUCKETS: I64 = np.empty(0, np.int64)
 
 _ROWS = metrics.counter("negmine_upsert_rows", "Rows of acked upserts and deletes by outcome.", "outcome")
 _FSYNC = metrics.histogram("negmine_log_fsync_seconds", "Time to make one log object durable.")
@@ -63,6 +66,7 @@ class ShardStats:
     sequence: int
     log_bytes: int  # behind the latest snapshot
     snapshot_sequence: int
+    buckets: dict[int, int]  # live rows by the bucket's number; 0 = loose
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Shard:
         prefix: of its objects in the store.
         on_applied: called by the writer thread whenever `sequence` has grown.
         background: runs the snapshots that the shard asks for by itself.
+        known_buckets: numbers [n] of the buckets that stored rows may be in; others are loose.
 
     Raises:
         DataLoss: stored bytes are corrupt.
@@ -111,8 +116,10 @@ class Shard:
         *,
         on_applied: Callable[[], None],
         background: Executor,
+        known_buckets: I64 = _NO_BUCKETS,
     ) -> None:
         self.number = number
+        self._known_buckets = known_buckets
         self.options = options
         self.sequence = 0  # everything up to it is visible
         self.newest = 0  # packed version
@@ -140,7 +147,9 @@ class Shard:
 
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """The best r visible rows per anchor, by the scan's score; with `rescore` also their exact scores."""
-        return cpu.top_r(self._rows.view, query, r, self.options.bits, self.options.metric, rescored=rescore)
+        view, options = self._rows.view, self.options
+        plan = None if query.probes is None else probed(view, query.probes)
+        return cpu.top_r(view, query, r, options.bits, options.metric, plan=plan, rescored=rescore)
 
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """Scores of (anchor, id) pairs [m], by the query's scoring or exactly; and whether each id is here."""
@@ -160,7 +169,28 @@ class Shard:
 
     def stats(self) -> ShardStats:
         """Counts and sizes now."""
-        return ShardStats(self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence)
+        return ShardStats(
+            self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence, self.bucket_rows()
+        )
+
+    def bucket_rows(self) -> dict[int, int]:
+        """Live rows by the bucket's number; 0 = loose."""
+        return self._rows.view.bucket_rows()
+
+    def bucket_of(self, ids: I64) -> I64:
+        """The number [n] of the bucket that each id is in, -1 where it is not here."""
+        return buckets.bucket_of(self._rows.locate(ids))
+
+    def sample(self, bucket: int | None, n: int, seed: int) -> U64:
+        """As `buckets.sample`."""
+        return buckets.sample(self._rows.view, bucket, n, seed)
+
+    def reroute(self, bucket: int, most: int, route: Callable[[U64], I64]) -> int:
+        """Moves what `buckets.misplaced` finds; returns how many rows. Routes on this thread, moves between commits."""
+        moves = buckets.misplaced(self._rows.view, bucket, most, route)
+        if not len(moves.rows):
+            return 0
+        return self._committer.call(lambda _: self._rows.move(moves.view, moves.rows, moves.buckets))
 
     def snapshot(self) -> SnapshotResult:
         """Writes a snapshot of the state at this call, or later, and trims the log behind it. Blocks."""
@@ -173,7 +203,7 @@ class Shard:
             if state.sequence == self._snapshot_sequence:
                 return SnapshotResult(state.sequence, 0, state.frozen.view.rows, 0)
             meta: dict[str, JSON] = {"newest": state.newest, "writers": dict(state.writers)}
-            written = write_snapshot(self._objects, self._prefix, state.sequence, _parts(state.frozen), meta)
+            written = write_snapshot(self._objects, self._prefix, state.sequence, state.frozen.snapshot_parts(), meta)
             self._snapshot_sequence = state.sequence
             self._committer.call(lambda _: self._forget_log(state.log_bytes))
             trimmed = state.log.trim(state.sequence) if state.log is not None else 0
@@ -212,10 +242,14 @@ class Shard:
             window=self.options.commit.window,
             observe_fsync=_FSYNC.observe,
         )
-        for record in replayed:
-            # A bytearray, so that the arrays are writable: kernels are compiled for such.
-            batches = [decode_batch(memoryview(bytearray(payload))) for payload in record.payloads]
-            self._apply(record.sequence, batches, sum(len(payload) for payload in record.payloads))
+        try:
+            for record in replayed:
+                # A bytearray, so that the arrays are writable: kernels are compiled for such.
+                batches = [decode_batch(memoryview(bytearray(payload))) for payload in record.payloads]
+                self._apply(record.sequence, batches, sum(len(payload) for payload in record.payloads))
+        except StorageFull:
+            log.close()
+            raise
         return log
 
     def _forget_log(self, size: int) -> None:
@@ -250,9 +284,7 @@ class Shard:
         snapshot = latest_snapshot(self._objects, self._prefix)
         if snapshot is None:
             return
-        parts = (_writable(part) for part in snapshot.parts())
-        tombstones = next(parts)
-        self._rows.restore(parts, tombstones)
+        self._rows.restore(*from_snapshot(snapshot.parts()), self._known_buckets)
         meta: Any = snapshot.meta
         self._writers.restore(meta["writers"])
         self.newest = meta["newest"]
@@ -271,14 +303,3 @@ class Shard:
             _SNAPSHOT_FAILURES.inc()
         finally:
             self._snapshot_asked = False
-
-
-def _parts(frozen: Frozen) -> Iterator[dict[str, NDArray[Any]]]:
-    """A snapshot's parts: the tombstones, then the rows."""
-    yield dict(frozen.tombstones)
-    yield from frozen.parts()
-
-
-def _writable(part: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays as kernels are compiled for them."""
-    return {name: np.require(array, requirements=["C", "W"]) for name, array in part.items()}

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from negmine.encoder import lengths_of
+from negmine_server import rebalance
 from negmine_server.catalog import Catalog, Entry, Record
 from negmine_server.collection import Collection, Items
 from negmine_server.committer import CommitOptions
 from negmine_server.domain import Applied, Metric, VectorStore
 from negmine_server.engine.local import LocalEngine
 from negmine_server.errors import NegmineError
+from negmine_server.rebalance import BucketOptions, Rebalancer
 from negmine_server.shard import Shard, ShardOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import Data, LocalObjects
@@ -65,6 +68,7 @@ class House:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.options = options  # of ShardOptions
+        self.bucket_options = BucketOptions()
         self.scanners = ThreadPoolExecutor(2)
         self.background = ThreadPoolExecutor(2)
         self.objects = FaultyObjects(folder)
@@ -101,13 +105,24 @@ class House:
             store=spec.kept_store,
             **self.options,
         )
+        partition = rebalance.load(self.objects, record.partition_prefix)
+        known_buckets = np.empty(0, np.int64) if partition is None else partition.numbers
         shards = [
             Shard(number, options, self.objects, record.shard_prefix(number), on_applied=lambda: None,
-                  background=self.background)
+                  background=self.background, known_buckets=known_buckets)
             for number in range(spec.shards)
         ]  # fmt: skip
-        engine = LocalEngine(shards, self.scanners, 2)
-        return Collection(record.name, spec, record.incarnation, record.generation, engine, step_ahead_max=1000)
+        engine = LocalEngine(shards, self.scanners, 2, partition)
+        rebalancer = Rebalancer(engine, self.objects, record.partition_prefix, self.bucket_options, spec.seed)
+        return Collection(
+            record.name,
+            spec,
+            record.incarnation,
+            record.generation,
+            engine,
+            None if spec.estimating else rebalancer,
+            step_ahead_max=1000,
+        )
 
     def _catalog(self) -> Catalog:
         return Catalog(self.objects, self.open, collections_max=8)
@@ -119,9 +134,11 @@ def small_commits(queue_batches_max: int = 256, window: int = 2) -> CommitOption
 
 
 def items(ids: ArrayLike, embeddings: Any, **changes: Any) -> Items:
+    rows = None if embeddings is None else np.asarray(embeddings, np.float32)
     values: dict[str, Any] = {
         "ids": np.asarray(ids, np.int64),
-        "embeddings": None if embeddings is None else np.asarray(embeddings, np.float32),
+        "embeddings": rows,
+        "lengths": None if rows is None else lengths_of(rows),
         "codes": None,
         "fingerprint": "",
         "groups": None,

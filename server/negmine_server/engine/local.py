@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from negmine_server.domain import F32, I64, Applied, Batch, Bool, Candidates, Query
+from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidates, Query
 from negmine_server.engine.merge import merge
 from negmine_server.engine.routing import shard_of
 from negmine_server.errors import NegmineError
 from negmine_server.index.pages import OPTIONALS, Column
+from negmine_server.index.partition import Partition
 from negmine_server.shard import Shard, ShardStats, SnapshotResult
 
 # Anchors of one task: few enough to keep all threads busy to the end. With fewer for each thread than the least,
@@ -36,7 +38,12 @@ class Sent:
 
 
 class Engine(Protocol):
-    """Where the shards of one collection live."""
+    """Where the shards of one collection live.
+
+    `partition` says which bucket a row belongs to; None as long as there are none. Only its rebalancer sets it.
+    """
+
+    partition: Partition | None
 
     @property
     def sequences(self) -> tuple[int, ...]:
@@ -62,6 +69,18 @@ class Engine(Protocol):
     def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
         """Whether each id is there, and the columns of those that are."""
 
+    def sample(self, bucket: int | None, n: int, seed: int) -> U64:
+        """Codes of about n rows of a bucket, of all rows where that is None."""
+
+    def bucket_of(self, ids: I64) -> I64:
+        """The number of the bucket that each id is in, -1 where it is not here."""
+
+    def bucket_rows(self) -> dict[int, int]:
+        """Live rows by the bucket's number, over all shards; 0 = loose."""
+
+    def reroute(self, bucket: int, most: int) -> int:
+        """Moves rows of a bucket to where the partition routes them, `most` a shard; returns how many it moved."""
+
     def snapshot(self) -> list[SnapshotResult]:
         """Writes a snapshot of every shard."""
 
@@ -75,7 +94,10 @@ class Engine(Protocol):
 class LocalEngine:
     """Shards on `workers` threads of this process."""
 
-    def __init__(self, shards: Sequence[Shard], threads: Executor, workers: int) -> None:
+    def __init__(
+        self, shards: Sequence[Shard], threads: Executor, workers: int, partition: Partition | None = None
+    ) -> None:
+        self.partition = partition
         self._shards = shards
         self._threads = threads
         self._workers = workers
@@ -169,6 +191,32 @@ class LocalEngine:
             )[order]
             for name in names
         }
+
+    def sample(self, bucket: int | None, n: int, seed: int) -> U64:
+        """See Engine."""
+        share = -(-n // len(self._shards))
+        return np.concatenate([shard.sample(bucket, share, seed) for shard in self._shards])
+
+    def bucket_of(self, ids: I64) -> I64:
+        """See Engine."""
+        numbers = np.full(len(ids), -1, np.int64)
+        owners = shard_of(ids, len(self._shards))
+        for number, shard in enumerate(self._shards):
+            rows = np.flatnonzero(owners == number)
+            numbers[rows] = shard.bucket_of(ids[rows])
+        return numbers
+
+    def bucket_rows(self) -> dict[int, int]:
+        """See Engine."""
+        total: Counter[int] = Counter()
+        for shard in self._shards:
+            total.update(shard.bucket_rows())
+        return dict(total)
+
+    def reroute(self, bucket: int, most: int) -> int:
+        """See Engine."""
+        assert self.partition is not None, "rows are routed by a partition"
+        return sum(shard.reroute(bucket, most, self.partition.route) for shard in self._shards)
 
     def snapshot(self) -> list[SnapshotResult]:
         """See Engine."""

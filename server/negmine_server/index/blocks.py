@@ -144,11 +144,6 @@ class Blocks:
         """At most `most` full blocks of which more than half is dead."""
         return np.flatnonzero((self.counts == self.rows) & (2 * self.dead > self.rows))[:most]
 
-    def live(self) -> dict[int, int]:
-        """Live rows of each bucket that has any."""
-        live = np.bincount(self._slots + 1, self.counts - self.dead, self._tails.shape[0] + 1)[1:].astype(np.int64)
-        return {number: int(live[slot]) for number, slot in list(self._slot_of.items()) if live[slot]}
-
     def free(self, blocks: I64, view_number: int) -> I64:
         """Frees blocks, which views before `view_number` may still read. Returns the pages that are all free now."""
         slots = self._slots[blocks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,5 +41,17 @@ class Frozen:
         if pending.shape[0]:
             yield self._part(pending)
 
+    def snapshot_parts(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """A snapshot's parts: the tombstones, then the rows."""
+        yield dict(self.tombstones)
+        yield from self.parts()
+
     def _part(self, rows: I64) -> dict[str, NDArray[Any]]:
         return gather(self.view, rows) | {"buckets": self.view.allocation.bucket_of(rows // self.view.block_rows)}
+
+
+def from_snapshot(parts: Iterable[dict[str, NDArray[Any]]]) -> tuple[Iterator[dict[str, NDArray[Any]]], dict[str, I64]]:
+    """The parts of rows and the tombstones of `snapshot_parts`, read back; writable, as kernels are compiled for."""
+    writable = ({name: np.require(array, requirements=["C", "W"]) for name, array in part.items()} for part in parts)
+    tombstones = next(writable)
+    return writable, tombstones

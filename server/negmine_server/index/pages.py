@@ -8,9 +8,7 @@ dead; readers hold a `View` and take no lock:
 - the writer fills columns beyond the counts, marks overwritten and moved rows with the coming epoch, then publishes a
   new view by one attribute assignment. A search therefore sees each item once, in the version its view had.
 
-Codes are laid out [page_rows / 64, W, 64]: 64 rows form a group, and a group's words lie together. A kernel reads one
-word of 64 rows from eight cache lines in a row, and a group of any width is one contiguous stretch; with [W, page_rows]
-the words of a row lie a power of two apart and wide codes evict themselves from the cache.
+Codes are laid out in groups of 64 rows, byte by byte (`index.layout`).
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 from negmine_server.domain import I64, U64, VectorStore
 from negmine_server.index import columns
 from negmine_server.index.blocks import Allocation
-from negmine_server.index.layout import GROUP_ROWS
+from negmine_server.index.layout import code_space
 
 PAGE_ROWS = 65_536
 
@@ -95,7 +93,7 @@ class Page:
             Column.VERSIONS: np.zeros(rows, np.int64),
             Column.DIED: np.zeros(rows, np.uint32),
             Column.CORRECTIONS: np.zeros(rows, np.float32),
-            Column.CODES: np.zeros((rows // GROUP_ROWS, words, GROUP_ROWS), np.uint64),
+            Column.CODES: code_space(rows, words),
         }
 
     def renumbered(self) -> Page:
@@ -131,6 +129,7 @@ class View:
     directory: U64  # [len(Column), P] base addresses, 0 = the page lacks the column
     pages: tuple[Page | None, ...]  # [P]
     counts: I64  # [M] rows written in each block; block b holds rows [b * block_rows, (b + 1) * block_rows)
+    dead: I64  # [M] of these, dead
     allocation: Allocation  # which bucket each block belongs to
     rows: int  # visible rows
 
@@ -142,18 +141,38 @@ class View:
         """The visible rows [n] of blocks, block by block."""
         inside = np.arange(self.block_rows)
         written = inside < self.counts[blocks][:, None]
-        rows: I64 = ((blocks * self.block_rows)[:, None] + inside)[written]
+        rows = ((blocks * self.block_rows)[:, None] + inside)[written]
         died = np.zeros(rows.shape[0], np.uint32)
         columns.take(self.directory[Column.DIED], self.shift, rows, died)
-        return rows[(died == 0) | (died > self.epoch)]
+        seen: I64 = rows[(died == 0) | (died > self.epoch)]
+        return seen
 
     def everything(self) -> I64:
         """The visible rows [n]."""
         return self.visible(np.flatnonzero(self.counts))
 
+    def bucket(self, number: int) -> I64:
+        """The visible rows [n] of a bucket."""
+        lists = self.allocation.lists
+        slot = int(lists.find(np.array([number]))[0])
+        blocks = lists.blocks[lists.offsets[slot] : lists.offsets[slot + 1]] if slot >= 0 else lists.blocks[:0]
+        return self.visible(blocks)
+
+    def bucket_rows(self) -> dict[int, int]:
+        """Visible rows by the bucket's number."""
+        lists = self.allocation.lists
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum((self.counts - self.dead)[lists.blocks])])
+        rows = np.diff(ends[lists.offsets])[lists.slots]
+        return dict(zip(lists.numbers.tolist(), rows.tolist(), strict=True))
+
     def optional_names(self) -> frozenset[str]:
         """The optional columns that any page of this view has."""
         return frozenset(spec.name for spec in OPTIONALS if self.directory[spec.column].any())
+
+
+def codes_of(view: View, rows: I64) -> U64:
+    """Codes [n, W] of rows [n]."""
+    return columns.take_codes(view.directory[Column.CODES], view.shift, rows, view.words)
 
 
 def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
@@ -172,5 +191,5 @@ def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
         columns.take(directory[Column[name.upper()]], shift, rows, values)
     if "groups" in result:
         np.invert(result["groups"], out=result["groups"])
-    result["codes"] = columns.take_codes(directory[Column.CODES], shift, rows, view.words)
+    result["codes"] = codes_of(view, rows)
     return result

@@ -178,10 +178,6 @@ class Rows:
             with self._lock:
                 self._tombstones.add(tombstones["ids"], tombstones["versions"], tombstones["times_ms"])
 
-    def bucket_rows(self) -> dict[int, int]:
-        """Live rows of each bucket that has any. The writer's, or a glance at it from outside."""
-        return self._blocks.live()
-
     def stats(self) -> Stats:
         """Counts and sizes of the newest view."""
         view = self._view
@@ -325,6 +321,7 @@ class Rows:
             directory=self._directory.copy(),
             pages=tuple(self._pages),
             counts=blocks.counts.copy(),
+            dead=blocks.dead.copy(),
             allocation=blocks.allocation,
             rows=int(blocks.counts.sum() - blocks.dead.sum()),
         )

@@ -1,0 +1,55 @@
+"""The thread that keeps all collections' buckets, a small step of each in turn."""
+
+from __future__ import annotations
+
+import logging
+import time
+from threading import Event, Thread
+
+from negmine_server.catalog import Catalog, State
+
+LOG = logging.getLogger(__name__)
+IDLE_S = 0.05  # between rounds in which there was nothing to do
+TROUBLE_S = 5.0  # after an error
+
+
+class Keeper:
+    """Runs from `start` to `stop`. It works at most half of the time, so that searches have the cores, but for
+    collections that are behind: their searches look at many loose rows."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._stop_asked = Event()
+        self._thread = Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Waits for the step that is under way."""
+        self._stop_asked.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop_asked.is_set():
+            begin = time.perf_counter()
+            try:
+                busy, behind = self.round()
+            except Exception:  # storage may be full: it comes back to it later
+                LOG.exception("buckets could not be kept")
+                self._stop_asked.wait(TROUBLE_S)
+                continue
+            if not behind:
+                self._stop_asked.wait(time.perf_counter() - begin if busy else IDLE_S)
+
+    def round(self) -> tuple[bool, bool]:
+        """A step of every collection that serves. Returns whether any was busy, and whether one is behind."""
+        busy = behind = False
+        for entry in self._catalog.entries():
+            collection = entry.collection
+            if entry.state is State.SERVING and collection is not None and collection.rebalancer is not None:
+                busy |= collection.rebalancer.step()
+                behind |= collection.rebalancer.behind
+        return busy, behind
