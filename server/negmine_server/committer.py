@@ -2,8 +2,9 @@
 
     submit → queue → one log object for all that waits, up to `window` objects in flight → apply in order → futures
 
-When the log breaks (disk full, say), everything in flight fails and the next batch takes the log over again under the
-fence protocol of `storage.log`; a batch in doubt that made it after all is applied by that takeover.
+When the log breaks (disk full, say), or the rows have no room for what it holds, everything in flight fails and the next
+batch takes the log over again under the fence protocol of `storage.log`; a batch in doubt that made it after all is
+applied by that takeover.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TypeVar
 
 from negmine_server import metrics
 from negmine_server.domain import Applied, Batch
-from negmine_server.errors import Fenced, NegmineError, NotReady, Overloaded, StorageFailed
+from negmine_server.errors import Fenced, NegmineError, NotReady, Overloaded, StorageFailed, StorageFull
 from negmine_server.storage.log import Log
 from negmine_server.storage.records import encode_batch
 from negmine_server.writers import Writers
@@ -55,7 +56,8 @@ class Committer:
         name: of the thread, and in messages.
         log: taken over by the caller.
         take_over: takes the log over again after it broke, applying what it finds.
-        apply: applies the durable batches of one log object, in order; raises only what ends the shard.
+        apply: applies the durable batches of one log object, in order; raises StorageFull where vectors on disk find no
+            room, else only what ends the shard.
         writers: numbers of applied batches; `apply` records them.
     """
 
@@ -212,6 +214,9 @@ class Committer:
             _COMMIT_ROWS.observe(sum(batch.rows for batch in batches))
             try:
                 results = self._apply(landed.result(), batches, sum(len(work.payload) for work in works))
+            except StorageFull as full:  # durable: the takeover before the next batch applies what the rows lack
+                self._break(works, StorageFailed(f"{self._name}: a durable batch waits for room: {full}"))
+                return
             except Exception as problem:  # durable but not visible: this state must not be served on
                 LOG.exception("%s cannot apply a durable batch", self._name)
                 self.problem = NotReady(f"{self._name} could not apply a durable batch; restart the server")

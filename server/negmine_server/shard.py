@@ -104,7 +104,7 @@ class Shard:
     Raises:
         DataLoss: stored bytes are corrupt.
         Fenced: another owner took the log over meanwhile.
-        StorageFull, StorageFailed: the fence cannot be written.
+        StorageFull, StorageFailed: the fence cannot be written, or vectors on disk find no room.
     """
 
     def __init__(
