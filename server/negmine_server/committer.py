@@ -2,9 +2,9 @@
 
     submit → queue → one log object for all that waits, up to `window` objects in flight → apply in order → futures
 
-When the log breaks (disk full, say), or the rows have no room for what it holds, everything in flight fails and the next
-batch takes the log over again under the fence protocol of `storage.log`; a batch in doubt that made it after all is
-applied by that takeover.
+When the log breaks (disk full, say), or the rows have no room for what it holds, everything in flight fails and the
+next batch takes the log over again under the fence protocol of `storage.log`; a batch in doubt that made it after all
+is applied by that takeover.
 """
 
 from __future__ import annotations
