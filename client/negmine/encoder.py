@@ -97,25 +97,23 @@ class Encoder:
             blocks.append((q * np.where(np.diagonal(r) < 0, -1.0, 1.0)).T)  # the sign makes the factorisation unique
         return np.ascontiguousarray(np.concatenate(blocks), np.float32)
 
-    def prepare(self, embeddings: F32) -> tuple[F32, F32]:
-        """Embeddings as they are compared: [n, d] of unit length when the metric is cosine, and their lengths [n].
-
-        The lengths returned are 1 when the metric is cosine.
-        """
-        norms = _norms(embeddings)
-        if not self.cosine:
-            return embeddings, norms
-        return embeddings / norms[:, None], np.ones(len(embeddings), np.float32)
+    def prepare(self, embeddings: F32, lengths: F32) -> F32:
+        """Embeddings [n, d] of these lengths [n] as they are compared: of unit length when the metric is cosine."""
+        return embeddings / lengths[:, None] if self.cosine else embeddings
 
     def encode(self, embeddings: F32) -> Codes:
         """Codes of embeddings [n, d] float32, finite and not zero."""
+        return self.encode_measured(embeddings, lengths_of(embeddings))
+
+    def encode_measured(self, embeddings: F32, lengths: F32) -> Codes:
+        """As `encode`, for embeddings whose lengths [n] are known."""
         n = len(embeddings)
         words = np.empty((n, self.words), np.uint64)
         corrections = np.empty(n, np.float32)
         norms = np.empty(n, np.float32)
         for start in range(0, n, _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
-            words[block], corrections[block], norms[block] = self._encode_block(embeddings[block])
+            words[block], corrections[block], norms[block] = self._encode_block(embeddings[block], lengths[block])
         return Codes(words, corrections, norms)
 
     def project(self, embeddings: F32) -> F64:
@@ -126,19 +124,19 @@ class Encoder:
     def _rotation64(self) -> F64:
         return self.rotation.astype(np.float64)
 
-    def _encode_block(self, embeddings: F32) -> tuple[U64, F32, F32]:
-        residual, residual_norms = embeddings, _norms(embeddings)
-        norms = np.ones_like(residual_norms) if self.cosine else residual_norms
-        lengths = norms  # of the residuals at the scale that is compared
+    def _encode_block(self, embeddings: F32, lengths: F32) -> tuple[U64, F32, F32]:
+        residual, residual_norms = embeddings, lengths
+        norms = np.ones_like(lengths) if self.cosine else lengths
+        compared = norms  # lengths of the residuals at the scale that is compared
         if self.mean is not None:
-            residual = self.prepare(embeddings)[0] - self.mean
-            lengths = residual_norms = _norms(residual)
+            residual = self.prepare(embeddings, lengths) - self.mean
+            compared = residual_norms = lengths_of(residual)
         z = residual @ self.rotation.T
         magnitudes = np.abs(z)
         self._mend_doubtful(z, magnitudes, residual, residual_norms)
         words = np.packbits(z >= 0, axis=1, bitorder="little").view(np.uint64)
         totals = magnitudes @ np.ones(self.bits, np.float32)
-        corrections = np.divide(lengths * residual_norms, totals, out=np.zeros_like(totals), where=totals > 0)
+        corrections = np.divide(compared * residual_norms, totals, out=np.zeros_like(totals), where=totals > 0)
         return words, corrections, norms
 
     def _mend_doubtful(self, z: F32, magnitudes: F32, residual: F32, norms: F32) -> None:
@@ -153,7 +151,7 @@ class Encoder:
             magnitudes.reshape(-1)[doubtful] = np.abs(exact)
 
 
-def _norms(rows: F32) -> F32:
+def lengths_of(rows: F32) -> F32:
     """Euclidean lengths [n] of rows [n, d]."""
     squares: F32 = np.einsum("ij,ij->i", rows, rows)
     return np.sqrt(squares)

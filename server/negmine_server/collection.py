@@ -52,6 +52,7 @@ class Items:
 
     ids: I64  # [n]
     embeddings: F32 | None  # [n, d]
+    lengths: F32 | None  # [n], of the embeddings
     codes: Codes | None
     fingerprint: str  # with codes
     groups: I64 | None
@@ -188,8 +189,11 @@ class Collection:
     def _encode(self, items: Items) -> tuple[Codes, F32 | None]:
         """Codes, and the vectors to keep."""
         if items.embeddings is not None:
-            keeps = self.spec.kept_store is not VectorStore.NONE
-            return self.encoder.encode(items.embeddings), self.encoder.prepare(items.embeddings)[0] if keeps else None
+            assert items.lengths is not None
+            codes = self.encoder.encode_measured(items.embeddings, items.lengths)
+            if self.spec.kept_store is VectorStore.NONE:
+                return codes, None
+            return codes, self.encoder.prepare(items.embeddings, items.lengths)
         assert items.codes is not None
         self.check_fingerprint(items.fingerprint)
         if self.spec.kept_store is not VectorStore.NONE:

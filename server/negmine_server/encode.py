@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from negmine.encoder import Encoder
+from negmine.encoder import Encoder, lengths_of
 
 from negmine_server.domain import F32, NO_GROUP, U64, Query, Scoring
 from negmine_server.hashing import mix
@@ -48,10 +48,11 @@ def encode(anchors: Anchors, encoder: Encoder, scoring: Scoring, *, with_vectors
         codes = np.ascontiguousarray(anchors.codes)
         scales = np.ones(anchors.rows, np.float32) if anchors.norms is None else anchors.norms
     else:
-        encoded = encoder.encode(anchors.embeddings)
+        lengths = lengths_of(anchors.embeddings)
+        encoded = encoder.encode_measured(anchors.embeddings, lengths)
         codes, scales = encoded.words, encoded.norms
         if with_vectors or scoring is not Scoring.SYMMETRIC:
-            vectors = np.require(encoder.prepare(anchors.embeddings)[0], requirements=["C", "W"])
+            vectors = np.require(encoder.prepare(anchors.embeddings, lengths), requirements=["C", "W"])
         if scoring is Scoring.ASYMMETRIC:
             assert vectors is not None
             values, scales = _quantise(encoder, vectors)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from negmine.encoder import Encoder
+from negmine.encoder import Encoder, lengths_of
 from negmine_server.domain import Batch, Filled, Metric, Scoring, VectorStore
 from negmine_server.encode import Anchors, encode, standard_errors
 from negmine_server.index.rows import Rows
@@ -70,7 +70,7 @@ class Oracle:
 
     def add(self, ids: Any, embeddings: Any, groups: Any, tags: Any, step: int) -> None:
         codes = self.encoder.encode(embeddings)
-        kept, scales = stored(self.encoder.prepare(embeddings)[0], self.store)
+        kept, scales = stored(self.encoder.prepare(embeddings, lengths_of(embeddings)), self.store)
         norms = codes.norms if self.metric is Metric.INNER_PRODUCT else None
         versions = np.full(len(ids), step, np.int64)
         batch = Batch(ids, versions, codes.words, codes.corrections, norms, vectors=kept, scales=scales)

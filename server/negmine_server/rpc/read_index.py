@@ -38,9 +38,9 @@ def read_items(batch: pb.UpsertBatch, collection: Collection, writer: str, rows_
     ids = read_unique_ids(batch.ids, "batch.ids")
     rows = len(ids)
     kind = batch.WhichOneof("items")
-    embeddings = codes = None
+    embeddings = lengths = codes = None
     if kind == "embeddings":
-        embeddings = read_embeddings(batch.embeddings, "batch.embeddings", collection.spec.dimension)
+        embeddings, lengths = read_embeddings(batch.embeddings, "batch.embeddings", collection.spec.dimension)
         _check_count(embeddings, "batch.embeddings", rows)
     elif kind == "codes":
         codes = _read_codes(batch.codes, collection, rows)
@@ -49,6 +49,7 @@ def read_items(batch: pb.UpsertBatch, collection: Collection, writer: str, rows_
     return Items(
         ids=ids,
         embeddings=embeddings,
+        lengths=lengths,
         codes=codes,
         fingerprint=batch.codes.fingerprint,
         groups=read_ids(batch.groups, "batch.groups", rows, lowest=NO_GROUP) if batch.HasField("groups") else None,

@@ -101,7 +101,7 @@ def _read_anchors(request: pb.MineRequest, collection: Collection, limits: MineL
     if rows > limits.anchors_max:
         raise TooLarge(f"{rows} anchors; this server takes up to {limits.anchors_max} in one Mine", field=kind)
     if kind == "embeddings":
-        return Anchors(read_embeddings(tensor, "embeddings", collection.spec.dimension), None, None)
+        return Anchors(read_embeddings(tensor, "embeddings", collection.spec.dimension)[0], None, None)
     collection.check_fingerprint(request.codes.fingerprint)
     codes = read(tensor, "codes.codes", (types_pb2.DATA_TYPE_UINT64,), (None, collection.encoder.words))
     norms = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from negmine.encoder import lengths_of
 from negmine.v1 import types_pb2 as pb
 from numpy.typing import NDArray
 
@@ -71,16 +72,16 @@ def read(tensor: pb.Tensor, field: str, dtypes: Sequence[int], shape: Shape, *, 
     return array
 
 
-def read_embeddings(tensor: pb.Tensor, field: str, dimension: int) -> NDArray[np.float32]:
-    """Embeddings as float32 [n, dimension], finite and not zero; read-only.
+def read_embeddings(tensor: pb.Tensor, field: str, dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings as float32 [n, dimension], finite and not zero, read-only; and their lengths [n].
 
     Raises:
         InvalidInput: also where a row has NaN or infinity, is zero, or is too short or long for float32 arithmetic.
     """
     values = read(tensor, field, FLOATS, (None, dimension), shared=True)
     rows: NDArray[np.float32] = values.astype(np.float32, copy=False)
-    squares = np.einsum("ij,ij->i", rows, rows)
-    bad = np.flatnonzero(~((squares > 1e-30) & (squares < 1e30)))
+    lengths = lengths_of(rows)
+    bad = np.flatnonzero(~((lengths > 1e-15) & (lengths < 1e15)))
     if bad.size:
         index = int(bad[0])
         row = rows[index]
@@ -96,7 +97,7 @@ def read_embeddings(tensor: pb.Tensor, field: str, dimension: int) -> NDArray[np
         raise InvalidInput(
             f"{field}[{index}] is {what}; expected a length from 1e-15 to 1e15", field=field, reason="BAD_LENGTH"
         )
-    return rows
+    return rows, lengths
 
 
 def read_floats(tensor: pb.Tensor, field: str, shape: Shape, *, allow_nan: bool) -> NDArray[np.float32]:
