@@ -41,7 +41,9 @@ install: $(VENV)/.runtime ## put negmine and negmine-server into .venv/bin
 serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
 	@exec $(BIN)/negmine-server $(ARGS)
 
-bench: $(VENV)/.runtime $(VENV)/.bench ## run the benchmarks; NAME=<file in bench/>, all without
+BENCH_ST = $(if $(filter sentence_transformers,$(or $(NAME),sentence_transformers)),.venv-wordnet/.bench-st)
+
+bench: $(VENV)/.runtime $(VENV)/.bench $(BENCH_ST) ## run the benchmarks; NAME=<file in bench/>, all without
 	@$(BIN)/python bench/run.py $(NAME)
 
 # -- what developers run --
@@ -74,7 +76,7 @@ proto: .venv-proto/.tools ## generate client/negmine/v1 from proto/
 lock: $(VENV)/.pip ## choose new versions of everything and write constraints.txt
 	@mkdir -p build
 	$(PIP) install -qq --dry-run --ignore-installed --report build/lock.json \
-	  --group test --group check --group bench --group glove --group wordnet \
+	  --group test --group check --group bench --group bench-st --group glove --group wordnet \
 	  pip hatchling $(TORCH) './client[cli]' ./server
 	$(BIN)/python .ci/lock.py build/lock.json > constraints.txt.new
 	mv constraints.txt.new constraints.txt
@@ -118,6 +120,11 @@ $(WORDNET): | .venv-wordnet/.tools
 	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt pip
 	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt $(TORCH)
 	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group wordnet
+	@touch $@
+
+# A peer of the benchmarks, in that environment: it needs the same torch and sentence-transformers.
+.venv-wordnet/.bench-st: | .venv-wordnet/.tools
+	.venv-wordnet/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --group bench-st
 	@touch $@
 
 .venv-proto/.tools: Makefile

@@ -30,7 +30,7 @@ def run(scale: float) -> list[Result]:
         for number in range(RUNS):
             with negmine.Client(server.target) as client:
                 rates.append(timed(client.create_collection(f"run{number}", DIMENSION, bits=BITS), rows))
-            with afternoon.Server(DIMENSION, BITS) as peer:
+            with afternoon.Server("numpy", DIMENSION, BITS) as peer:
                 peer.upsert(rows.ids[:1], rows.embeddings[:1])
                 begin = time.perf_counter()
                 held = peer.upsert(rows.ids, rows.embeddings)

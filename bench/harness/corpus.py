@@ -45,6 +45,23 @@ def glosses(scale: float) -> Rows:
     return Rows("synthetic clusters", ids, rows, groups)
 
 
+def pairs(scale: float) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+    """Anchors and their positives, row by row, of unit length: lemmas and glosses where they are there; their name."""
+    rows = glosses(scale)
+    path = Path(os.environ.get("NEGMINE_DATA", ".")) / FILE
+    if path.is_file():
+        with np.load(path) as file:
+            lemmas = file["lemma"][: len(rows)].astype(np.float32)
+        return units(lemmas), units(rows.embeddings), "WordNet lemmas and glosses, MiniLM"
+    noise = np.random.default_rng(1).standard_normal(rows.embeddings.shape, np.float32)
+    return units(rows.embeddings + noise), units(rows.embeddings), rows.data
+
+
+def units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length 1."""
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
 def upsert_codes(collection: negmine.Collection, n: int, batch_rows: int = 50_000) -> None:
     """Fills a collection with n random codes of its encoder and groups, as a client does that encodes by itself."""
     encoder = collection.encoder()

@@ -51,6 +51,17 @@ def stolen_s() -> float:
     return int(read("/proc/stat")[0].split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has taken, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes(pid: int | str, field: str) -> int:
+    """A process's resident memory: "VmRSS" = now, "VmHWM" = its peak."""
+    return next(int(line.split()[1]) * 1024 for line in read(f"/proc/{pid}/status") if line.startswith(field))
+
+
 def today() -> str:
     """The date, in UTC."""
     return datetime.now(UTC).date().isoformat()

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from harness import machine
+
 START_S = 180.0  # the first start of all compiles the kernels
 POLL_S = 0.002
 
@@ -65,8 +67,12 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     def resident_bytes(self) -> int:
         """Its resident set."""
-        assert self._process is not None
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+        return machine.memory_bytes(self.pid, "VmRSS")
