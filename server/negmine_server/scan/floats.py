@@ -9,11 +9,13 @@ anchors share what they load and convert.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 
 from negmine_server.domain import F32, I64, U64, Query, VectorStore
 from negmine_server.index.native import Scalar, as_compiled, inlined, kernel, load_f32
-from negmine_server.index.pages import Column, View
+from negmine_server.index.pages import Column, Page, View
 from negmine_server.scan.admission import Filters, Pages, offer, pages_of
 from negmine_server.scan.dots import (
     SIDE,
@@ -27,12 +29,14 @@ from negmine_server.scan.dots import (
 )
 from negmine_server.scan.plan import Plan
 from negmine_server.scan.topr import Buffers
+from negmine_server.storage import scratch
 
 _VECTORS = int(Column.VECTORS)
 _SCALES = int(Column.SCALES)
 _INT8, _FLOAT16, _FLOAT32 = 1, 2, 4  # a stored element by its bytes, as kernels take it
 ELEMENTS = {VectorStore.INT8: _INT8, VectorStore.FLOAT16: _FLOAT16, VectorStore.FLOAT32: _FLOAT32}
 _AHEAD = 2 * SIDE  # pairs; more did not measure better
+_DISK_ROWS = 65_536  # that a disk is asked for at once: 256 MiB at worst
 _TILE_ROWS = 256  # that stay in the second-level cache while the anchors pass
 
 
@@ -95,9 +99,28 @@ def exact_scores(view: View, rows: I64, anchors: F32) -> F32:
     """Scores [B, R] of rows [B, R] with anchors [B, d]; -inf where the row is negative, NaN without a stored vector."""
     scores = np.full(rows.shape, -np.inf, np.float32)
     places, sums = np.empty((2, SIDE), np.uint64), np.empty(SIDE, np.float32)
-    flat, element = as_compiled(rows).reshape(-1), ELEMENTS[view.store]
-    _score_pairs(pages_of(view), flat, as_compiled(anchors), rows.shape[1], element, scores.reshape(-1), places, sums)
+    pages, element, each = pages_of(view), ELEMENTS[view.store], rows.shape[1]
+    rows, anchors = as_compiled(rows), as_compiled(anchors)
+    on_disk = any(scratch.on_disk(page.arrays[Column.VECTORS]) for page in view.pages if _has_vectors(page))
+    step = max(1, _DISK_ROWS // max(1, each)) if on_disk else max(1, rows.shape[0])
+    for start in range(0, rows.shape[0], step):
+        stop = start + step
+        flat = rows[start:stop].reshape(-1)
+        if on_disk:
+            scratch.ask_for(_addresses(pages, flat, anchors.shape[1] * element), anchors.shape[1] * element)
+        _score_pairs(pages, flat, anchors[start:stop], each, element, scores[start:stop].reshape(-1), places, sums)
     return scores
+
+
+def _has_vectors(page: Page | None) -> TypeGuard[Page]:
+    return page is not None and Column.VECTORS in page.arrays
+
+
+def _addresses(pages: Pages, rows: I64, size: int) -> U64:
+    """Where the vectors of rows [n] lie, of those that have one."""
+    held = rows[rows >= 0]
+    bases = pages.directory[_VECTORS, held >> pages.shift]
+    return (bases + ((held & ((1 << pages.shift) - 1)) * size).astype(np.uint64))[bases != 0]
 
 
 @inlined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from negmine_server.domain import NO_GROUP, Batch, Query, Scoring, VectorStore
 from negmine_server.index.pages import STORE_DTYPES, View
 from negmine_server.index.rows import Rows
+from negmine_server.scan import floats
 from negmine_server.scan.admission import filters_of
 from negmine_server.scan.floats import exact_scores, scan_floats
 from negmine_server.scan.plan import Plan, everything
 from negmine_server.scan.reference import fixed_order_dot
 from negmine_server.scan.topr import finish, open_buffers
+from negmine_server.storage.scratch import arrays_on_disk
 
 DIMENSION = 37
 PAGE = 128
@@ -23,12 +26,13 @@ STORES = list(STORE_DTYPES)
 class Held:
     """Rows 0 … n - 1 with ids in order, and what numpy makes of them."""
 
-    def __init__(self, n: int, store: VectorStore, *, scaled: bool = True) -> None:
+    def __init__(self, n: int, store: VectorStore, *, scaled: bool = True, folder: Path | None = None) -> None:
         rng = np.random.default_rng(n)
         vectors = (rng.standard_normal((n, DIMENSION)) * 30).astype(STORE_DTYPES[store])
         scales = rng.uniform(0.01, 0.05, n).astype(np.float32) if store is VectorStore.INT8 and scaled else None
         zeros = np.zeros(n, np.int64)
-        rows = Rows(1, store, DIMENSION, page_rows=PAGE)
+        allocate = np.zeros if folder is None else arrays_on_disk(folder)
+        rows = Rows(1, store, DIMENSION, page_rows=PAGE, allocate_vectors=allocate)
         codes = np.zeros((n, 1), np.uint64)
         rows.apply(Batch(ids=np.arange(n), versions=zeros, codes=codes, vectors=vectors, scales=scales))
         self.view = rows.view
@@ -63,8 +67,19 @@ def test_a_missing_row_scores_minus_infinity_wherever_it_stands(store: VectorSto
     np.testing.assert_array_equal(exact_scores(held.view, np.where(missing, -1, held.rows[items]), asked), expected)
 
 
-def test_no_rows_no_scores() -> None:
-    held = Held(10, VectorStore.INT8)
+@pytest.mark.parametrize("store", STORES)
+def test_vectors_on_disk_score_the_same(store: VectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floats, "_DISK_ROWS", 25)  # several portions
+    held, asked = Held(300, store, folder=tmp_path), anchors(7)
+    items = np.random.default_rng(3).integers(-1, 300, (7, 11))
+    expected = np.where(items < 0, -np.inf, np.take_along_axis(held.scores(asked), items, axis=1))
+    np.testing.assert_array_equal(exact_scores(held.view, np.where(items < 0, -1, held.rows[items]), asked), expected)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_no_rows_no_scores(tmp_path: Path, *, on_disk: bool) -> None:
+    folder = tmp_path if on_disk else None
+    held = Held(10, VectorStore.INT8, folder=folder)
     assert exact_scores(held.view, np.empty((3, 0), np.int64), anchors(3)).shape == (3, 0)
     assert exact_scores(held.view, np.empty((0, 4), np.int64), anchors(0)).shape == (0, 4)
 
