@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from negmine_server.domain import NO_GROUP, Batch, Metric, Query, Scoring
+from negmine_server.index.ids import IdMap
 from negmine_server.index.layout import GROUP_ROWS
 from negmine_server.index.pages import STORE_DTYPES
 from negmine_server.index.rows import Rows
@@ -20,6 +21,7 @@ def warm_up() -> None:
 
     Tens of seconds when cold; later starts load the compiled kernels from numba's cache (NUMBA_CACHE_DIR) in a second.
     """
+    IdMap(0).reserve(1 << 14, 0, np.zeros(1, np.uint64))  # a handful of rows would not make it grow
     query = probe()
     for store, dtype in STORE_DTYPES.items():
         rows = Rows(1, store, _DIMENSION, page_rows=GROUP_ROWS)

@@ -18,7 +18,7 @@ from negmine_server.domain import Metric, Scoring
 from negmine_server.index.rows import Rows
 from negmine_server.domain import Batch, VectorStore
 from negmine_server.scan import cpu, warm
-n = 300
+n = 20_000
 rng = np.random.default_rng(0)
 for store, dtype in warm.STORE_DTYPES.items():
     rows = Rows(3, store, 20)
