@@ -15,6 +15,7 @@ from negmine.encoder import Codes, Encoder
 from numpy.typing import NDArray
 
 from negmine_server import metrics
+from negmine_server.canary import Canary
 from negmine_server.domain import (
     F32,
     I64,
@@ -36,6 +37,7 @@ from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, Inva
 from negmine_server.funnel import Picked, mine
 from negmine_server.gate import Gate
 from negmine_server.options import MineOptions
+from negmine_server.rebalance import Rebalancer
 from negmine_server.spec import CollectionSpec
 from negmine_server.vectors import restored, stored
 
@@ -80,11 +82,20 @@ class Collection:
     Args:
         incarnation: unique to this collection, whatever its name.
         generation: current attempt of the training run.
+        rebalancer: of its buckets; None while its rows have none (the mean is estimated).
         step_ahead_max: how far an upsert's step may be ahead of the newest.
     """
 
     def __init__(
-        self, name: str, spec: CollectionSpec, incarnation: str, generation: int, engine: Engine, *, step_ahead_max: int
+        self,
+        name: str,
+        spec: CollectionSpec,
+        incarnation: str,
+        generation: int,
+        engine: Engine,
+        rebalancer: Rebalancer | None = None,
+        *,
+        step_ahead_max: int,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -92,6 +103,8 @@ class Collection:
         self.generation = generation
         self.encoder: Encoder = spec.encoder()
         self.engine = engine
+        self.rebalancer = rebalancer
+        self.canary = Canary(engine, self.encoder, spec.seed)
         self.gate = Gate(name)
         self._step_ahead_max = step_ahead_max
 
@@ -114,6 +127,12 @@ class Collection:
     def rows(self) -> int:
         """Live rows."""
         return sum(shard.rows.rows for shard in self.engine.stats())
+
+    def close(self) -> None:
+        """Finishes what is queued, and ends the upkeep of its buckets."""
+        if self.rebalancer is not None:
+            self.rebalancer.close()
+        self.engine.close()
 
     def check_watermark(self, wanted: Watermark) -> None:
         """Raises IncarnationMismatch where the watermark is another collection's or shard map's."""
@@ -223,7 +242,7 @@ class Collection:
     def mine(self, anchors: Anchors, options: MineOptions, *, with_vectors: bool, stages: metrics.Stages) -> Negatives:
         """Negatives of B anchors. Runs on one thread; the scan fans out to others."""
         watermark, newest = self.watermark, self.newest  # read first: what is seen is at least this
-        picked = mine(anchors, options, self.encoder, self.engine, stages)
+        picked = mine(anchors, options, self.encoder, self.engine, self.canary, stages)
         with stages.time("fetch"):
             vectors, lengths = self._fetch_picked(picked, with_vectors)
         there = picked.ids != NO_ID

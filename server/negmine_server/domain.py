@@ -128,6 +128,7 @@ class Query:
     require_tags: U64  # [B], all of these bits
     forbid_tags: U64  # [B], none of these bits
     min_steps: I64  # [B], lowest model step admitted
+    probes: I64 | None = None  # [B, P] numbers of the buckets to look at, nearest first, -1 = none; None = every row
 
     @property
     def rows(self) -> int:

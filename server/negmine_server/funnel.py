@@ -3,7 +3,8 @@
 A margin against the positive becomes a score ceiling inside the scan, so that a strict one does not starve an anchor.
 Where the scan's score is an estimate that stored vectors correct, the ceiling in the scan is set SLACK standard errors
 higher and the filters decide by the exact score. Anchors left with fewer than the policy wants go on with another
-round, below the last candidate they saw, until filled, exhausted or out of budget.
+round, below the last candidate they saw, until filled, exhausted or out of budget. Where only some buckets were probed,
+an anchor for which they hold too few looks at all of them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 from negmine.encoder import Encoder
 
 from negmine_server import metrics
+from negmine_server.calibrate import Effort, Mode
+from negmine_server.canary import Canary, Sample, truth_of
+from negmine_server.ceiling import COLUMNS, cut_by_ceiling
 from negmine_server.domain import (
     F32,
     I64,
-    NO_GROUP,
     NO_ID,
-    STEP_MAX,
     Bool,
     Candidates,
     DropReason,
@@ -29,6 +31,7 @@ from negmine_server.domain import (
 )
 from negmine_server.encode import Anchors, encode, standard_errors
 from negmine_server.engine.local import Engine
+from negmine_server.index.partition import points_of
 from negmine_server.options import MineOptions
 from negmine_server.select.filters import Exclusions, Survivors
 from negmine_server.select.policy import Pool, taken
@@ -39,7 +42,6 @@ SLACK = 2.0
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
 _STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
-_COLUMNS = {reason: column for column, reason in enumerate(DropReason)}
 _ROUNDS = metrics.histogram("negmine_scan_rounds", "Scan rounds of one Mine.", buckets=(1, 2, 3, 4, 6, 8, 12, 16))
 
 
@@ -58,20 +60,30 @@ class Picked:
     lengths: F32  # [B] the anchors', 1 for cosine
 
 
-def mine(anchors: Anchors, options: MineOptions, encoder: Encoder, engine: Engine, stages: metrics.Stages) -> Picked:
+def mine(
+    anchors: Anchors, options: MineOptions, encoder: Encoder, engine: Engine, canary: Canary, stages: metrics.Stages
+) -> Picked:
     """Mines B anchors; see the module."""
-    return _Mine(anchors, options, encoder, engine, stages).run()
+    return _Mine(anchors, options, encoder, engine, canary, stages).run()
 
 
 class _Mine:
     """One request on its way through the funnel."""
 
     def __init__(
-        self, anchors: Anchors, options: MineOptions, encoder: Encoder, engine: Engine, stages: metrics.Stages
+        self,
+        anchors: Anchors,
+        options: MineOptions,
+        encoder: Encoder,
+        engine: Engine,
+        canary: Canary,
+        stages: metrics.Stages,
     ) -> None:
         self._options = options
         self._encoder = encoder
         self._engine = engine
+        self._canary = canary
+        self._mode = Mode(options.scoring, options.rescore, options.protection.limits)
         self._stages = stages
         with stages.time("encode"):
             self._encoded = encode(anchors, encoder, options.scoring, with_vectors=options.rescore)
@@ -128,7 +140,8 @@ class _Mine:
     def _limit_scan(self, margins: F32) -> None:
         """Sets the scan's score window from the margins and max_score and min_score."""
         options, query = self._options, self._query
-        ceilings = np.minimum(margins, options.protection.max_ceiling)
+        ceilings = np.minimum(margins, options.protection.max_ceiling).astype(np.float32)
+        self._ceilings = ceilings
         if options.protection.floor == -np.inf and np.isinf(ceilings).all():
             return
         if not self._exact:
@@ -149,10 +162,32 @@ class _Mine:
             self._query = replace(query, after_scores=np.where(bounded, ceilings + slack, np.inf).astype(np.float32))
 
     def _scan(self, anchors: I64, exclusions: Exclusions) -> None:
-        """Scan rounds over the anchors that still want more."""
+        """Scans with the effort that the recall target asks for, and everything for anchors which that leaves short."""
+        whole, partition = self._query, self._engine.partition
+        effort, pools = self._effort()
+        if partition is not None and effort.probes is not None and effort.probes < len(partition):
+            self._query = replace(whole, probes=partition.nearest(points_of(whole), effort.probes))
+        short = self._rounds(anchors, pools, exclusions)
+        if short.size:
+            self._survivors.forget(short)
+            self._drops[short] = 0
+            self._query = whole
+            self._rounds(short, pools, exclusions)
+
+    def _effort(self) -> tuple[Effort, I64]:
+        """What the recall target asks for, and the pools [B] of the first round."""
+        options, pools = self._options, self._options.pools
+        if options.recall_target >= 1 or options.scoring is Scoring.FLOAT:
+            return Effort(None, None), pools
+        effort = self._canary.calibration.effort(self._mode, options.recall_target, options.wanted, options.usual_pool)
+        return effort, options.pools if effort.pool is None else options.widened(effort.pool)
+
+    def _rounds(self, anchors: I64, pools: I64, exclusions: Exclusions) -> I64:
+        """Scan rounds over the anchors that still want more; returns those that looked at too few buckets to know."""
         options, survivors = self._options, self._survivors
-        wanted, pools, rounds = options.wanted, options.pools, 0
+        wanted, rounds = options.wanted, 0
         looked = np.zeros(self._query.rows, np.int64)
+        unsure: list[I64] = []
         while anchors.size:
             pool = pools[anchors]
             found = self._engine.search(self._query.take(anchors), int(pool.max()), rescore=options.rescore)
@@ -163,8 +198,11 @@ class _Mine:
             if options.rescore:
                 self._stages.add("rescore", found.rescore_s)
             if rounds == 1:
-                self._scanned[anchors] = found.scanned
-                self._count_cut(found, anchors, exclusions)
+                self._scanned[anchors] += found.scanned
+                self._offer(anchors, pool)
+                if found.above.any():
+                    cut = cut_by_ceiling(self._engine, self._query, options, exclusions, anchors, found.above)
+                    self._drops += cut
             with self._stages.time("filter"):
                 scores = found.rescored if found.rescored is not None else found.scores
                 if not self._exact:
@@ -172,6 +210,8 @@ class _Mine:
                 survivors.absorb(found, scores, anchors, exclusions)
             short = survivors.counts[anchors] < wanted
             ended = found.counts < pool
+            if self._query.probes is not None:
+                unsure.append(anchors[short & ended])
             # What a policy wants may be more than k: only an anchor with fewer than k is starved.
             self._filled[anchors[short & ended]] = Filled.EXHAUSTED
             going = short & ~ended
@@ -183,6 +223,29 @@ class _Mine:
             anchors = anchors[going]
             pools = np.minimum(np.minimum(pools * 2, options.pool_max), options.max_scanned - looked)
         _ROUNDS.observe(rounds)
+        return np.concatenate(unsure) if unsure else np.empty(0, np.int64)
+
+    def _offer(self, anchors: I64, pool: I64) -> None:
+        """Gives the canary some anchors of the first round, to measure the recall that this effort has."""
+        options, probes = self._options, self._query.probes
+        measurable = options.rescore or self._engine.partition is not None
+        if not (
+            measurable and options.recall_target < 1 and options.scoring is not Scoring.FLOAT and self._canary.hungry
+        ):
+            return
+        chosen = self._canary.choose(anchors.size)
+        query = replace(self._query.take(anchors[chosen]), probes=None)
+        truth = truth_of(query, self._ceilings[anchors[chosen]], options.protection.floor) if options.rescore else query
+        sample = Sample(
+            query=query,
+            truth=truth,
+            own_ids=options.own_ids[anchors[chosen]],
+            mode=self._mode,
+            answer=options.wanted + 1 if options.rescore else int(pool.max()),
+            probes=None if probes is None else probes.shape[1],
+            pool=int(pool.min()),
+        )
+        self._canary.offer(sample)
 
     def _go_on_below(self, found: Candidates, anchors: I64, going: Bool) -> None:
         """Moves the cursor of the anchors that go on to the last candidate they saw."""
@@ -192,53 +255,6 @@ class _Mine:
         after_ids[anchors[going]] = found.ids[going, last]
         self._query = replace(self._query, after_scores=after_scores, after_ids=after_ids)
 
-    def _count_cut(self, found: Candidates, anchors: I64, exclusions: Exclusions) -> None:
-        """Counts what the ceiling alone kept out of the scan: the anchors' own items and positives apart."""
-        if not found.above.any():
-            return
-        options = self._options
-        offsets = options.positive_offsets
-        with_own = np.flatnonzero(options.own_ids != NO_ID)
-        owners = np.repeat(np.arange(self._query.rows), np.diff(offsets))
-        again = (np.diff(owners, prepend=-1) == 0) & (np.diff(options.positive_ids, prepend=-1) == 0)  # named twice
-        once = ~again & (options.positive_ids != options.own_ids[owners])
-        owners = np.concatenate([with_own, owners[once]])
-        ids = np.concatenate([options.own_ids[with_own], options.positive_ids[once]])
-        scores, here = self._engine.score(self._query, owners, ids, rescore=False)
-        above = here & (scores > self._query.after_scores[owners]) & np.isin(owners, anchors)
-        above[above] = self._admitted(owners[above], ids[above], scores[above])
-        rows, owned = self._query.rows, with_own.size
-        own = np.bincount(owners[:owned][above[:owned]], minlength=rows)
-        positive = np.bincount(owners[owned:][above[owned:]], minlength=rows)
-        by_anchor = np.zeros(rows, np.int64)
-        by_anchor[anchors] = found.above
-        by_anchor = np.maximum(by_anchor - own - positive, 0)
-        by_margin = exclusions.margin_ceilings <= exclusions.max_ceiling
-        for reason, counts in (
-            (DropReason.OWN_ID, own),
-            (DropReason.POSITIVE, positive),
-            (DropReason.MARGIN, np.where(by_margin, by_anchor, 0)),
-            (DropReason.MAX_SCORE, np.where(by_margin, 0, by_anchor)),
-        ):
-            self._drops[:, _COLUMNS[reason]] += counts
-
-    def _admitted(self, owners: I64, ids: I64, scores: F32) -> Bool:
-        """Whether the scan's other filters admit each pair [m]; an item that has gone since is not admitted."""
-        query = self._query
-        found, columns = self._engine.fetch(ids)
-        owners = owners[found]
-        passed = scores[found] >= query.floors[owners]
-        if owners.size:
-            groups = columns.get("groups", np.full(owners.size, NO_GROUP))
-            tags = columns.get("tags", np.zeros(owners.size, np.uint64))
-            passed &= (groups != query.exclude_groups[owners]) | (groups == NO_GROUP)
-            passed &= (tags & query.require_tags[owners]) == query.require_tags[owners]
-            passed &= (tags & query.forbid_tags[owners]) == 0
-            passed &= (columns["versions"] & STEP_MAX) >= query.min_steps[owners]
-        admitted = found.copy()
-        admitted[found] = passed
-        return admitted
-
     def _pick(self, positive_scores: F32, missing: I64) -> Picked:
         options, survivors = self._options, self._survivors
         keys, seeds = self._encoded.keys, options.seeds
@@ -247,7 +263,7 @@ class _Mine:
         full = (picks >= 0).sum(axis=1) >= options.k
         self._filled[full] = Filled.FULL
         drops = self._drops + survivors.drops
-        drops[:, _COLUMNS[DropReason.WINDOW]] += options.policy.passed_over(pool)
+        drops[:, COLUMNS[DropReason.WINDOW]] += options.policy.passed_over(pool)
         self._observe(drops)
         scores = taken(survivors.scores, picks, np.nan)
         return Picked(

@@ -1,4 +1,4 @@
-"""The thread that keeps all collections' buckets, a small step of each in turn."""
+"""The thread that keeps all collections' buckets and measures their recall, a small step of each in turn."""
 
 from __future__ import annotations
 
@@ -52,4 +52,5 @@ class Keeper:
             if entry.state is State.SERVING and collection is not None and collection.rebalancer is not None:
                 busy |= collection.rebalancer.step()
                 behind |= collection.rebalancer.behind
+                collection.canary.step()
         return busy, behind

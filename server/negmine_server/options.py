@@ -61,7 +61,16 @@ class MineOptions:
         For each anchor by itself, so that its answer does not depend on the batch it came in: what is wanted, and room
         for the anchor's own item and its positives.
         """
-        pools: I64 = (RESCORE_FACTOR if self.rescore else 1) * self.wanted + 1 + np.diff(self.positive_offsets)
+        return self.widened(self.usual_pool)
+
+    @property
+    def usual_pool(self) -> int:
+        """Candidates per anchor where nothing was learnt about how many it takes."""
+        return (RESCORE_FACTOR if self.rescore else 1) * self.wanted
+
+    def widened(self, pool: int) -> I64:
+        """`pools` where `pool` candidates are of use, but for the anchor's own item and its positives."""
+        pools: I64 = max(pool, self.wanted) + 1 + np.diff(self.positive_offsets)
         if self.pool:
             pools[:] = self.pool
         return pools.clip(max=min(self.pool_max, self.max_scanned))

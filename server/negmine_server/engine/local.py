@@ -63,6 +63,9 @@ class Engine(Protocol):
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """The best r rows per anchor over all shards."""
 
+    def search_here(self, query: Query, r: int) -> Candidates:
+        """As `search`, but in no hurry: on the calling thread alone."""
+
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """Scores of (anchor, id) pairs, and whether each id is there."""
 
@@ -151,6 +154,10 @@ class LocalEngine:
         rescored = sum(part.rescore_s for part in parts)
         share = rescored / max(rescored + sum(part.scan_s for part in parts), 1e-9)
         return replace(found, scan_s=elapsed * (1 - share), rescore_s=elapsed * share)
+
+    def search_here(self, query: Query, r: int) -> Candidates:
+        """See Engine."""
+        return self._search_in_turn(query, r, rescore=False)
 
     def _search_in_turn(self, query: Query, r: int, rescore: bool) -> Candidates:
         """One shard after the other: each needs only what is not below the best r of those before it."""

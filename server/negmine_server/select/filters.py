@@ -36,6 +36,12 @@ class Survivors:
         self.counts: I32 = np.zeros(anchors, np.int32)
         self.drops: I64 = np.zeros((anchors, len(DropReason)), np.int64)
 
+    def forget(self, anchors: I64) -> None:
+        """Starts afresh for some anchors."""
+        self.counts[anchors] = 0
+        self.drops[anchors] = 0
+        self.ids[anchors], self.scores[anchors], self.versions[anchors] = NO_ID, -np.inf, 0
+
     def absorb(self, found: Candidates, scores: F32, anchors: I64, exclusions: Exclusions) -> None:
         """Filters one round: candidates [b, R] with their final scores [b, R], of the anchors [b]."""
         _absorb(

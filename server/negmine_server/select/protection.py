@@ -51,6 +51,11 @@ class Protection:
         """Whether a margin against the positive was asked for."""
         return (self.absolute_margin, self.relative_margin, self.percent_of_positive) != (None, None, None)
 
+    @property
+    def limits(self) -> bool:
+        """Whether scores have a ceiling."""
+        return self.needs_positive or self.max_score is not None
+
     def margin_ceilings(self, positive_scores: F32) -> F32:
         """The highest float32 score [B] that no margin drops, +inf where none is asked for; s+ must not be NaN."""
         s = positive_scores.astype(np.float64)
