@@ -108,9 +108,10 @@ class Page:
         if column in self.arrays:
             return
         if column is Column.VECTORS:
-            self.arrays[column] = self._allocate_vectors((self.rows, width), dtype)
+            array = self._allocate_vectors((self.rows, width), dtype)
         else:
-            self.arrays[column] = np.zeros(self.rows, dtype) if fill == 0 else np.full(self.rows, fill, dtype)
+            array = np.zeros(self.rows, dtype) if fill == 0 else np.full(self.rows, fill, dtype)
+        self.arrays = {**self.arrays, column: array}  # others may be reading the old dictionary
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -216,8 +216,8 @@ class Rows:
         if rows.shape[0]:
             self._ensure_columns(np.unique(rows >> self._shift), items)
             self._map.reserve(rows.shape[0], int(rows.max()), self._directory[Column.IDS])
-        self._blocks.settle(placement)
         self._write(rows, items)
+        self._blocks.settle(placement)
         return rows
 
     def _ensure_columns(self, slots: I64, items: dict[str, NDArray[Any]]) -> None:
@@ -247,8 +247,9 @@ class Rows:
             values = items.get(spec.name)
             if values is not None:
                 columns.put(directory[spec.column], shift, rows, ~values if spec.column is Column.GROUPS else values)
-            elif directory[spec.column].any():  # a row that was here before may have left a value
-                columns.put(directory[spec.column], shift, rows, np.full(n, spec.fill, spec.dtype))
+            else:  # a row that was here before may have left a value, where the page has the column
+                old = rows[directory[spec.column, rows >> shift] != 0]
+                columns.put(directory[spec.column], shift, old, np.full(old.shape[0], spec.fill, spec.dtype))
         if "vectors" in items:
             columns.put(directory[Column.VECTORS], shift, rows, items["vectors"])
 

@@ -172,6 +172,17 @@ def test_optional_columns_come_and_go() -> None:
         assert items["scales"].tolist() == [2, 0.5, 0.5]
 
 
+def test_rows_without_an_optional_value_go_to_pages_that_lack_its_column_and_to_those_that_have_it() -> None:
+    rows = Rows(WORDS, page_rows=PAGE)
+    ids = list(range(PAGE))
+    for serial in range(6):  # the groups' page is freed, opened anew and reused
+        rows.apply(batch(ids, [0] * PAGE, serial, **({"groups": np.arange(PAGE)} if serial % 2 == 0 else {})))
+        rows.apply(batch([key + PAGE for key in ids], [0] * PAGE, serial))
+        items = gather(rows.view, rows.locate(np.arange(2 * PAGE)).rows)
+        expected = ids if serial % 2 == 0 else [NO_GROUP] * PAGE
+        assert items.get("groups", np.full(2 * PAGE, NO_GROUP)).tolist() == expected + [NO_GROUP] * PAGE
+
+
 def test_columns_that_do_not_fit_are_refused_and_change_nothing() -> None:
     rows = Rows(WORDS, VectorStore.FLOAT32, DIMENSION, page_rows=PAGE)
     view = rows.view
