@@ -28,8 +28,9 @@ from negmine_server.scan.dots import (
     tile_dots_int8,
 )
 from negmine_server.scan.plan import Plan
+from negmine_server.scan.read_ahead import ask_for
 from negmine_server.scan.topr import Buffers
-from negmine_server.storage import scratch
+from negmine_server.storage.scratch import on_disk
 
 _VECTORS = int(Column.VECTORS)
 _SCALES = int(Column.SCALES)
@@ -101,13 +102,13 @@ def exact_scores(view: View, rows: I64, anchors: F32) -> F32:
     places, sums = np.empty((2, SIDE), np.uint64), np.empty(SIDE, np.float32)
     pages, element, each = pages_of(view), ELEMENTS[view.store], rows.shape[1]
     rows, anchors = as_compiled(rows), as_compiled(anchors)
-    on_disk = any(scratch.on_disk(page.arrays[Column.VECTORS]) for page in view.pages if _has_vectors(page))
-    step = max(1, _DISK_ROWS // max(1, each)) if on_disk else max(1, rows.shape[0])
+    disk = any(on_disk(page.arrays[Column.VECTORS]) for page in view.pages if _has_vectors(page))
+    step = max(1, _DISK_ROWS // max(1, each)) if disk else max(1, rows.shape[0])
     for start in range(0, rows.shape[0], step):
         stop = start + step
         flat = rows[start:stop].reshape(-1)
-        if on_disk:
-            scratch.ask_for(_addresses(pages, flat, anchors.shape[1] * element), anchors.shape[1] * element)
+        if disk:
+            ask_for(_addresses(pages, flat, anchors.shape[1] * element), anchors.shape[1] * element)
         _score_pairs(pages, flat, anchors[start:stop], each, element, scores[start:stop].reshape(-1), places, sums)
     return scores
 

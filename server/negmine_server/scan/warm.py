@@ -12,6 +12,7 @@ from negmine_server.index.layout import GROUP_ROWS
 from negmine_server.index.pages import STORE_DTYPES
 from negmine_server.index.rows import Rows
 from negmine_server.scan import cpu
+from negmine_server.scan.read_ahead import ask_for
 
 _DIMENSION = 16
 
@@ -22,6 +23,7 @@ def warm_up() -> None:
     Tens of seconds when cold; later starts load the compiled kernels from numba's cache (NUMBA_CACHE_DIR) in a second.
     """
     IdMap(0).reserve(1 << 14, 0, np.zeros(1, np.uint64))  # a handful of rows would not make it grow
+    ask_for(np.zeros(1, np.uint64), 1)  # nothing lies there
     query = probe()
     for store, dtype in STORE_DTYPES.items():
         rows = Rows(1, store, _DIMENSION, page_rows=GROUP_ROWS)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negmine_server.domain import U64
 from negmine_server.storage.objects import storage_error
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -28,9 +27,7 @@ _LIBC.mmap.restype = ctypes.c_void_p
 _LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_longlong]
 _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-_LIBC.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _FAILED = ctypes.c_void_p(-1).value
-_SAMPLE = 32
 
 
 def arrays_on_disk(folder: Path) -> Callable[[tuple[int, ...], Any], NDArray[Any]]:
@@ -58,28 +55,6 @@ def arrays_on_disk(folder: Path) -> Callable[[tuple[int, ...], Any], NDArray[Any
 def on_disk(array: NDArray[Any]) -> bool:
     """Whether `arrays_on_disk` made it."""
     return array.base is not None and isinstance(getattr(array.base, "base", None), _Mapping)
-
-
-def ask_for(addresses: U64, size: int) -> None:
-    """Starts reading `size` bytes at each of addresses [n] in such arrays, unless a sample of them is in memory.
-
-    A gather that touches them one after another would wait for the disk each time: measured, 8 to 12 times as long.
-    """
-    if not any(map(_missing, addresses[:: max(1, addresses.shape[0] // _SAMPLE)].tolist())):
-        return
-    page = np.uint64(mmap.PAGESIZE)
-    sorted_ = np.unique(addresses)
-    starts, stops = sorted_ // page * page, (sorted_ + np.uint64(size - 1)) // page * page + page
-    apart = np.flatnonzero(starts[1:] > stops[:-1])
-    firsts, lasts = np.append(starts[:1], starts[apart + 1]), np.append(stops[apart], stops[-1:])
-    for start, stop in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        _LIBC.madvise(start, stop - start, mmap.MADV_WILLNEED)
-
-
-def _missing(address: int) -> bool:
-    found = ctypes.create_string_buffer(1)
-    failed = _LIBC.mincore(address // mmap.PAGESIZE * mmap.PAGESIZE, 1, found)
-    return not failed and not found.raw[0] & 1
 
 
 class _Mapping:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
 import numba.core.dispatcher as dispatcher
@@ -12,16 +13,19 @@ warm_up()
 def compiled_late(*arguments, **options):
     raise AssertionError("a kernel was compiled after the warm-up")
 dispatcher._FunctionCompiler.compile = compiled_late
+import sys
 import numpy as np
 from dataclasses import replace
+from pathlib import Path
 from negmine_server.domain import Metric, Scoring
 from negmine_server.index.rows import Rows
 from negmine_server.domain import Batch, VectorStore
 from negmine_server.scan import cpu, warm
+from negmine_server.storage.scratch import arrays_on_disk
 n = 20_000
 rng = np.random.default_rng(0)
 for store, dtype in warm.STORE_DTYPES.items():
-    rows = Rows(3, store, 20)
+    rows = Rows(3, store, 20, allocate_vectors=arrays_on_disk(Path(sys.argv[1])))
     rows.apply(Batch(ids=np.arange(n), versions=np.zeros(n, np.int64), codes=np.zeros((n, 3), np.uint64),
                      groups=np.zeros(n, np.int64), tags=np.zeros(n, np.uint64), vectors=np.ones((n, 20), dtype)))
     rows.apply(Batch(ids=np.arange(5), versions=np.ones(5, np.int64)))
@@ -38,6 +42,7 @@ for store, dtype in warm.STORE_DTYPES.items():
 """
 
 
-def test_nothing_is_compiled_after_the_warm_up() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=110, check=False)
+def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
