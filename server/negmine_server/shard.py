@@ -66,7 +66,6 @@ class ShardStats:
     sequence: int
     log_bytes: int  # behind the latest snapshot
     snapshot_sequence: int
-    buckets: dict[int, int]  # live rows by the bucket's number; 0 = loose
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,7 @@ class Shard:
         self.options = options
         self.sequence = 0  # everything up to it is visible
         self.newest = 0  # packed version
+        self.highest_bucket = 0  # number of a bucket in the stored rows, known or not
         self._objects = objects
         self._prefix = prefix
         self._on_applied = on_applied
@@ -169,9 +169,7 @@ class Shard:
 
     def stats(self) -> ShardStats:
         """Counts and sizes now."""
-        return ShardStats(
-            self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence, self.bucket_rows()
-        )
+        return ShardStats(self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence)
 
     def bucket_rows(self) -> dict[int, int]:
         """Live rows by the bucket's number; 0 = loose."""
@@ -284,7 +282,7 @@ class Shard:
         snapshot = latest_snapshot(self._objects, self._prefix)
         if snapshot is None:
             return
-        self._rows.restore(*from_snapshot(snapshot.parts()), self._known_buckets)
+        self.highest_bucket = self._rows.restore(*from_snapshot(snapshot.parts()), self._known_buckets)
         meta: Any = snapshot.meta
         self._writers.restore(meta["writers"])
         self.newest = meta["newest"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -16,7 +15,7 @@ _SHARD = ("collection", "shard")
 
 
 class CatalogMetrics(Collector):
-    """What the catalog's collections hold. Bucket metrics are per shard; a shard is one bucket for now."""
+    """What the catalog's collections hold. Bucket metrics are per shard; a shard without buckets counts as one."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -36,6 +35,7 @@ class CatalogMetrics(Collector):
                 ("tombstones", "Deletes that are remembered."),
                 ("log_bytes", "Log bytes behind the latest snapshot."),
                 ("log_sequence", "Log sequence up to which everything is visible."),
+                ("loose_rows", "Rows that have not been given a bucket yet."),
                 ("buckets", "Buckets."),
                 ("bucket_max_over_mean", "Rows of the largest bucket over the mean."),
                 ("bucket_variation", "Standard deviation of bucket rows over their mean."),
@@ -46,13 +46,20 @@ class CatalogMetrics(Collector):
         memory = GaugeMetricFamily("negmine_memory_bytes", "Bytes in memory by kind.", labels=[*_SHARD, "kind"])
         sizes = HistogramMetricFamily("negmine_bucket_rows", "Live rows of each bucket.", labels=_SHARD)
         newest = GaugeMetricFamily("negmine_newest_step", "Newest model step.", labels=["collection"])
+        target = GaugeMetricFamily("negmine_recall_target", "Recall where a request names none.", labels=["collection"])
+        measured = GaugeMetricFamily(
+            "negmine_measured_recall", "Recall of sampled requests against exact answers.", labels=["collection"]
+        )
         for entry in entries:
             if entry.collection is None:
                 continue
-            newest.add_metric([entry.record.name], entry.collection.newest.step)
-            for number, shard in enumerate(entry.collection.engine.stats()):
+            engine, label = entry.collection.engine, [entry.record.name]
+            newest.add_metric(label, entry.collection.newest.step)
+            target.add_metric(label, entry.record.spec.recall_target)
+            recall = entry.collection.canary.calibration.measured
+            measured.add_metric(label, 1.0 if recall is None else recall)
+            for number, (shard, buckets) in enumerate(zip(engine.stats(), engine.bucket_sizes(), strict=True)):
                 labels = [entry.record.name, str(number)]
-                buckets = np.array([shard.rows.rows])
                 even = balance(buckets)
                 values = {
                     "rows": shard.rows.rows,
@@ -60,6 +67,7 @@ class CatalogMetrics(Collector):
                     "tombstones": shard.rows.tombstones,
                     "log_bytes": shard.log_bytes,
                     "log_sequence": shard.sequence,
+                    "loose_rows": max(0, shard.rows.rows - int(buckets.sum())),
                     "buckets": len(buckets),
                     "bucket_max_over_mean": even.max_over_mean,
                     "bucket_variation": even.variation,
@@ -73,4 +81,4 @@ class CatalogMetrics(Collector):
                 counted = [(f"{bound:g}", float((buckets <= bound).sum())) for bound in ROWS]
                 sizes.add_metric(labels, [*counted, ("+Inf", float(len(buckets)))], float(buckets.sum()))
         yield from gauges.values()
-        yield from (memory, sizes, newest)
+        yield from (memory, sizes, newest, target, measured)

@@ -185,7 +185,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class ShardStats(_message.Message):
-    __slots__ = ("shard", "rows", "dead_rows", "tombstones", "memory_bytes", "log_bytes", "snapshot_sequence", "sequence", "bucket_rows")
+    __slots__ = ("shard", "rows", "dead_rows", "tombstones", "memory_bytes", "log_bytes", "snapshot_sequence", "sequence", "bucket_rows", "loose_rows")
     class MemoryBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,7 @@ class ShardStats(_message.Message):
     SNAPSHOT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BUCKET_ROWS_FIELD_NUMBER: _ClassVar[int]
+    LOOSE_ROWS_FIELD_NUMBER: _ClassVar[int]
     shard: int
     rows: int
     dead_rows: int
@@ -211,7 +212,8 @@ class ShardStats(_message.Message):
     snapshot_sequence: int
     sequence: int
     bucket_rows: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, shard: _Optional[int] = ..., rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., tombstones: _Optional[int] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., log_bytes: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., sequence: _Optional[int] = ..., bucket_rows: _Optional[_Iterable[int]] = ...) -> None: ...
+    loose_rows: int
+    def __init__(self, shard: _Optional[int] = ..., rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., tombstones: _Optional[int] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., log_bytes: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., sequence: _Optional[int] = ..., bucket_rows: _Optional[_Iterable[int]] = ..., loose_rows: _Optional[int] = ...) -> None: ...
 
 class GetStatsResponse(_message.Message):
     __slots__ = ("collection", "shards", "bucket_max_over_mean", "bucket_variation", "bucket_empty_share", "bucket_entropy", "measured_recall")

@@ -54,6 +54,10 @@ class Engine(Protocol):
         """The newest packed version over all shards."""
 
     @property
+    def highest_bucket(self) -> int:
+        """The highest number of a bucket in what was stored of the rows at the start; 0 = none."""
+
+    @property
     def problem(self) -> NegmineError | None:
         """Why a shard applies nothing any more; None while all do."""
 
@@ -80,6 +84,9 @@ class Engine(Protocol):
 
     def bucket_rows(self) -> dict[int, int]:
         """Live rows by the bucket's number, over all shards; 0 = loose."""
+
+    def bucket_sizes(self) -> list[I64]:
+        """Per shard, the live rows of each bucket, empty ones too; a shard without buckets is one. Loose rows apart."""
 
     def reroute(self, bucket: int, most: int) -> int:
         """Moves rows of a bucket to where the partition routes them, `most` a shard; returns how many it moved."""
@@ -114,6 +121,11 @@ class LocalEngine:
     def newest(self) -> int:
         """See Engine."""
         return max(shard.newest for shard in self._shards)
+
+    @property
+    def highest_bucket(self) -> int:
+        """See Engine."""
+        return max(shard.highest_bucket for shard in self._shards)
 
     @property
     def problem(self) -> NegmineError | None:
@@ -219,6 +231,14 @@ class LocalEngine:
         for shard in self._shards:
             total.update(shard.bucket_rows())
         return dict(total)
+
+    def bucket_sizes(self) -> list[I64]:
+        """See Engine."""
+        partition, rows = self.partition, [shard.bucket_rows() for shard in self._shards]
+        if partition is None:
+            return [np.array([sum(held.values())]) for held in rows]
+        numbers = partition.numbers.tolist()
+        return [np.array([held.get(number, 0) for number in numbers]) for held in rows]
 
     def reroute(self, bucket: int, most: int) -> int:
         """See Engine."""

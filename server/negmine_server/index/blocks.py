@@ -63,6 +63,14 @@ class Allocation:
         return numbers[self._slots[blocks]]
 
 
+class Runs(NamedTuple):
+    """Rows [n] by the slot of their bucket."""
+
+    slots: I64  # [m]
+    counts: I64  # [m] rows
+    inverse: I64  # [n] which of the slots
+
+
 class Placement(NamedTuple):
     """Where new rows would go; nothing has changed yet."""
 
@@ -105,23 +113,29 @@ class Blocks:
             self._slots = np.pad(self._slots, (0, end - self._slots.shape[0]), constant_values=-1)
         self._free[:0] = range(end - 1, end - self._per_page - 1, -1)
 
-    def missing(self, buckets: I64) -> int:
-        """How many free blocks rows of these buckets [n] lack."""
-        numbers, counts = np.unique(buckets, return_counts=True)
-        known = np.array([self._slot_of.get(number, -1) for number in numbers.tolist()], np.int64)
-        room = np.zeros(known.shape[0], np.int64)
-        tails = np.where(known >= 0, self._tails[known] if self._tails.size else -1, -1)
-        room[tails >= 0] = self.rows - self.counts[tails[tails >= 0]]
-        needed = np.maximum(0, -(-(counts - room) // self.rows)).sum()
+    def runs(self, buckets: I64) -> Runs:
+        """Rows of these buckets [n] by the slot that they go to."""
+        if not buckets.shape[0] or (buckets == buckets[0]).all():
+            numbers, inverse, counts = buckets[:1], np.zeros(buckets.shape[0], np.int64), np.array([buckets.shape[0]])
+        else:
+            numbers, inverse, counts = np.unique(buckets, return_inverse=True, return_counts=True)
+        slots = np.array([self._slot(number) for number in numbers.tolist()], np.int64)
+        return Runs(slots, counts[: slots.shape[0]], inverse)
+
+    def missing(self, runs: Runs) -> int:
+        """How many free blocks these rows lack."""
+        tails = self._tails[runs.slots]
+        room = np.where(tails >= 0, self.rows - self.counts[tails] if self.counts.size else 0, 0)
+        needed = np.maximum(0, -(-(runs.counts - room) // self.rows)).sum()
         return int(needed) - len(self._free)
 
-    def place(self, buckets: I64) -> Placement:
-        """Chooses places for rows of these buckets [n]; `missing` has been seen to. `settle` makes it so."""
-        slots = self._slots_of(buckets)
-        order = np.argsort(slots, kind="stable") if (slots != slots[:1]).any() else np.arange(slots.shape[0])
+    def place(self, runs: Runs) -> Placement:
+        """Chooses places for these rows; `missing` has been seen to. `settle` makes it so."""
         counts, owners, tails = self.counts.copy(), self._slots.copy(), self._tails.copy()
+        slots = runs.slots[runs.inverse]
+        order = np.argsort(runs.inverse, kind="stable") if runs.slots.shape[0] > 1 else np.arange(slots.shape[0])
         free = np.array(self._free[::-1], np.int64)
-        rows = np.empty(buckets.shape[0], np.int64)
+        rows = np.empty(slots.shape[0], np.int64)
         used = _fill(slots, order, counts, owners, tails, free, self.rows, rows)
         return Placement(rows, counts, owners, tails, used)
 
@@ -167,15 +181,14 @@ class Blocks:
         while self._pending and self._pending[0][0] <= oldest_view:
             self._free.extend(self._pending.popleft()[1].tolist())
 
-    def _slots_of(self, buckets: I64) -> I64:
-        numbers, inverse = np.unique(buckets, return_inverse=True)
-        for number in numbers.tolist():
-            if number not in self._slot_of:
-                if not self._unused:
-                    self._unused = [self._tails.shape[0]]
-                    self._tails = np.append(self._tails, -1)
-                self._slot_of[number] = self._unused.pop()
-        return np.array([self._slot_of[number] for number in numbers.tolist()], np.int64)[inverse]
+    def _slot(self, number: int) -> int:
+        slot = self._slot_of.get(number)
+        if slot is None:
+            if not self._unused:
+                self._unused = [self._tails.shape[0]]
+                self._tails = np.append(self._tails, -1)
+            slot = self._slot_of[number] = self._unused.pop()
+        return slot
 
     def _drop_empty_slots(self, slots: NDArray[np.int32]) -> None:
         held = np.isin(slots, self._slots)

@@ -39,7 +39,7 @@ def sample(view: View, bucket: int | None, n: int, seed: int) -> U64:
 
 def misplaced(view: View, bucket: int, most: int, route: Callable[[U64], I64]) -> Moves:
     """Of the first `most` rows of a bucket those that `route` gives another: codes [n, W] -> numbers [n]."""
-    rows = view.bucket(bucket)[:most]
+    rows = view.bucket(bucket, most)
     buckets = route(codes_of(view, rows))
     leaving = buckets != bucket
     return Moves(view, rows[leaving], buckets[leaving])

@@ -105,6 +105,7 @@ def _prefetch(typing_context: Any, address: Any, offset: Any) -> Any:
 load_i64 = _loader(types.int64, "load_i64")
 load_u64 = _loader(types.uint64, "load_u64")
 load_u32 = _loader(types.uint32, "load_u32")
+load_i16 = _loader(types.int16, "load_i16")
 load_u16 = _loader(types.uint16, "load_u16")
 load_u8 = _loader(types.uint8, "load_u8")
 load_f32 = _loader(types.float32, "load_f32")

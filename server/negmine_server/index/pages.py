@@ -152,12 +152,15 @@ class View:
         """The visible rows [n]."""
         return self.visible(np.flatnonzero(self.counts))
 
-    def bucket(self, number: int) -> I64:
-        """The visible rows [n] of a bucket."""
+    def bucket(self, number: int, most: int | None = None) -> I64:
+        """The visible rows [n] of a bucket; the first `most` of them where that is given."""
         lists = self.allocation.lists
         slot = int(lists.find(np.array([number]))[0])
         blocks = lists.blocks[lists.offsets[slot] : lists.offsets[slot + 1]] if slot >= 0 else lists.blocks[:0]
-        return self.visible(blocks)
+        if most is not None:
+            reached = np.cumsum((self.counts - self.dead)[blocks])
+            blocks = blocks[: 1 + int(np.searchsorted(reached, most))]
+        return self.visible(blocks)[:most]
 
     def bucket_rows(self) -> dict[int, int]:
         """Visible rows by the bucket's number."""

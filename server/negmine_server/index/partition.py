@@ -28,6 +28,7 @@ CELLS_SEARCHED = 6  # coarse cells in which a row's bucket is looked for
 _FLAT_MAX = 128  # so few centroids are searched at once
 _CELLS_GROWTH = 1.5  # of centroids before the coarse cells are made anew
 _BLOCK_ROWS = 4096
+_SMALLER_SHARE = 1 / 16  # of a bucket's rows that go to the smaller half of a split, at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,8 @@ class Partition:
         if len(self) <= _FLAT_MAX:
             scores = points @ self.centroids.T
             scores[:, self.closing] = -np.inf
-            return self.numbers[scores.argmax(axis=1)]
+            nearest: I64 = self.numbers[scores.argmax(axis=1)]
+            return nearest
         best = np.full(points.shape[0], -np.inf, np.float32)
         place = np.zeros(points.shape[0], np.int64)
         chosen = _best(points @ self.cells.T, min(CELLS_SEARCHED, self.cells.shape[0]))
@@ -123,20 +125,28 @@ class Partition:
             scores = points[lost] @ self.centroids.T
             scores[:, self.closing] = -np.inf
             place[lost] = scores.argmax(axis=1)
-        return self.numbers[place]
+        routed: I64 = self.numbers[place]
+        return routed
 
 
-def train(codes: U64, buckets: int, seed: int) -> Partition:
-    """A partition into at most `buckets` cells around centroids of a sample of codes [n, W], n >= 1; numbers from 1."""
+def train(codes: U64, buckets: int, seed: int, first_number: int = 1) -> Partition:
+    """A partition into at most `buckets` cells around centroids of a sample of codes [n, W], n >= 1."""
     centroids = _rounded(spherical_kmeans(signs(codes), buckets, seed))
     k = centroids.shape[0]
-    return _with_cells(centroids, 1 + np.arange(k), np.zeros(k, np.bool_), 1 + k)
+    return _with_cells(centroids, first_number + np.arange(k), np.zeros(k, np.bool_), first_number + k)
 
 
 def split(codes: U64, seed: int) -> F32 | None:
-    """Two unit centroids [2, b] for codes [n, W] of one bucket; None where they cannot be told apart."""
-    centroids = spherical_kmeans(signs(codes), 2, seed)
-    return centroids if centroids.shape[0] == 2 else None
+    """Two unit centroids [2, b] for codes [n, W] of one bucket; None where they cannot be told apart.
+
+    Nor are a few outliers split from rows that are all alike: so small a bucket would be merged again.
+    """
+    if codes.shape[0] < 2:
+        return None
+    points = signs(codes)
+    centroids = spherical_kmeans(points, 2, seed)
+    shares = np.bincount(nearest_of(points, _rounded(centroids)), minlength=2) / len(points)
+    return centroids if shares.min() >= _SMALLER_SHARE else None
 
 
 def restored(arrays: Mapping[str, NDArray[Any]]) -> Partition:

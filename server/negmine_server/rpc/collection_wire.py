@@ -8,12 +8,12 @@ from negmine.v1 import types_pb2
 
 from negmine_server.balance import balance
 from negmine_server.catalog import Entry, State
+from negmine_server.collection import Collection
 from negmine_server.domain import Metric, VectorStore, Version
 from negmine_server.errors import InvalidInput
 from negmine_server.rpc.read_mine import POLICIES
 from negmine_server.rpc.states import write_version, write_watermark
 from negmine_server.rpc.tensors import read_floats, write
-from negmine_server.shard import ShardStats
 from negmine_server.spec import CollectionSpec
 
 FEATURES = (
@@ -124,9 +124,12 @@ def write_info(entry: Entry) -> pb.CollectionInfo:
     return info
 
 
-def write_stats(entry: Entry, shards: list[ShardStats]) -> pb.GetStatsResponse:
+def write_stats(entry: Entry, collection: Collection) -> pb.GetStatsResponse:
     """A collection's counts, sizes and balance."""
-    even = balance(np.array([shard.rows.rows for shard in shards]))
+    engine = collection.engine
+    shards, sizes = engine.stats(), engine.bucket_sizes()
+    even = balance(np.sum(sizes, axis=0) if engine.partition is not None else np.concatenate(sizes))
+    measured = collection.canary.calibration.measured
     return pb.GetStatsResponse(
         collection=write_info(entry),
         shards=[
@@ -139,13 +142,14 @@ def write_stats(entry: Entry, shards: list[ShardStats]) -> pb.GetStatsResponse:
                 log_bytes=shard.log_bytes,
                 snapshot_sequence=shard.snapshot_sequence,
                 sequence=shard.sequence,
-                bucket_rows=[shard.rows.rows],
+                bucket_rows=buckets.tolist(),
+                loose_rows=max(0, shard.rows.rows - int(buckets.sum())),
             )
-            for number, shard in enumerate(shards)
+            for number, (shard, buckets) in enumerate(zip(shards, sizes, strict=True))
         ],
         bucket_max_over_mean=even.max_over_mean,
         bucket_variation=even.variation,
         bucket_empty_share=even.empty_share,
         bucket_entropy=even.entropy,
-        measured_recall=1.0,
+        measured_recall=1.0 if measured is None else measured,
     )

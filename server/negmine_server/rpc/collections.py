@@ -90,7 +90,7 @@ class CollectionService(collection_pb2_grpc.CollectionServiceServicer):
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
         """See collection.proto."""
         collection = self.catalog.serving(request.collection)
-        return write_stats(self.catalog.entry(request.collection), collection.engine.stats())
+        return write_stats(self.catalog.entry(request.collection), collection)
 
     @unary
     async def StartGeneration(self, request: pb.StartGenerationRequest, context: Context) -> pb.StartGenerationResponse:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from negmine_server.domain import NO_GROUP, Batch, VectorStore
 from negmine_server.errors import InvalidInput
-from negmine_server.index import rows as rows_module
+from negmine_server.index import pageset
 from negmine_server.index.pages import Page, View, gather
 from negmine_server.index.rows import Outcome, Rows
 
@@ -134,7 +134,7 @@ def test_an_old_view_stands_still_while_its_rows_are_overwritten_and_compacted()
 
 
 def test_epochs_start_afresh_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "EPOCH_MAX", 6)
+    monkeypatch.setattr(pageset, "EPOCH_MAX", 6)
     rows = Rows(WORDS, page_rows=PAGE)
     views = []
     for serial in range(20):
@@ -248,7 +248,7 @@ def test_without_memory_for_a_page_nothing_changes(monkeypatch: pytest.MonkeyPat
             raise MemoryError
         return Page(page_rows, words)
 
-    monkeypatch.setattr(rows_module, "Page", second_fails)
+    monkeypatch.setattr(pageset, "Page", second_fails)
     more = {"groups": np.full(200, 3)}
     with pytest.raises(MemoryError):
         rows.apply(batch(list(range(200)), [1] * 200, 2, **more))
