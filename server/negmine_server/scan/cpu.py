@@ -11,10 +11,11 @@ import numpy as np
 from negmine_server.domain import F32, I64, NO_ID, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.index.native import as_compiled, kernel, load_i64
 from negmine_server.index.pages import Column, View
+from negmine_server.scan import asymmetric, hamming
 from negmine_server.scan.admission import Pages, filters_of, pages_of
-from negmine_server.scan.asymmetric import Planes, scan_asymmetric, score_at, split_planes
+from negmine_server.scan.asymmetric import scan_asymmetric, score_at
 from negmine_server.scan.floats import exact_scores, scan_floats
-from negmine_server.scan.hamming import Anchors, anchors_of, distance, norm_at, scan_hamming
+from negmine_server.scan.hamming import distance, norm_at, scan_hamming
 from negmine_server.scan.plan import Plan, everything, open_tile
 from negmine_server.scan.topr import Buffers, finish, open_buffers
 
@@ -38,11 +39,9 @@ def top_r(
     plan = everything(view, query.rows) if plan is None else plan
     buffers, tile = open_buffers(query, r, plan.rows), open_tile()
     if query.scoring is Scoring.SYMMETRIC:
-        scan_hamming(pages, plan, filters, buffers, anchors_of(query, metric), tile)
+        scan_hamming(pages, plan, filters, buffers, hamming.anchors_of(query, metric), tile)
     elif query.scoring is Scoring.ASYMMETRIC:
-        assert query.values is not None, "an asymmetric scan needs values"
-        planes = split_planes(as_compiled(query.values))
-        scan_asymmetric(pages, plan, filters, buffers, planes, as_compiled(query.scales), tile)
+        scan_asymmetric(pages, plan, filters, buffers, asymmetric.anchors_of(query), tile)
     else:
         scan_floats(view, plan, query, filters, buffers)
     ids, scores, versions, rows = _results(pages, buffers, r)
@@ -84,13 +83,12 @@ def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: M
     query_index, rows = as_compiled(query_index), as_compiled(rows)
     scores = np.empty(rows.shape[0], np.float32)
     if query.scoring is Scoring.SYMMETRIC:
-        _symmetric_pairs(pages, anchors_of(query, metric), query_index, rows, scores)
+        _symmetric_pairs(pages, hamming.anchors_of(query, metric), query_index, rows, scores)
         return scores
     if query.scoring is Scoring.ASYMMETRIC:
-        assert query.values is not None, "asymmetric scores need values"
         used, inverse = np.unique(query_index, return_inverse=True)
-        planes = split_planes(np.ascontiguousarray(query.values[used]))
-        _asymmetric_pairs(pages, planes, query.scales[used], inverse.astype(np.int64), rows, scores)
+        anchors = asymmetric.anchors_of(query.take(used))
+        _asymmetric_pairs(pages, anchors, inverse.astype(np.int64), rows, scores)
         return scores
     assert query.vectors is not None, "float scores need vectors"
     return exact_scores(view, rows[:, None], query.vectors[query_index])[:, 0]
@@ -118,7 +116,7 @@ def _copy_out(pages: Pages, buffers: Buffers, ids: I64, scores: F32, versions: I
 
 
 @kernel
-def _symmetric_pairs(pages: Pages, anchors: Anchors, query_index: I64, rows: I64, scores: F32) -> None:
+def _symmetric_pairs(pages: Pages, anchors: hamming.Anchors, query_index: I64, rows: I64, scores: F32) -> None:
     for i in range(rows.shape[0]):
         q, slot, position = query_index[i], rows[i] >> pages.shift, rows[i] & ((1 << pages.shift) - 1)
         score = anchors.table[distance(pages.directory[_CODES, slot], pages.words, position, anchors.codes[q])]
@@ -128,7 +126,7 @@ def _symmetric_pairs(pages: Pages, anchors: Anchors, query_index: I64, rows: I64
 
 
 @kernel
-def _asymmetric_pairs(pages: Pages, planes: Planes, scales: F32, query_index: I64, rows: I64, scores: F32) -> None:
+def _asymmetric_pairs(pages: Pages, anchors: asymmetric.Anchors, query_index: I64, rows: I64, scores: F32) -> None:
     for i in range(rows.shape[0]):
         q, slot, position = query_index[i], rows[i] >> pages.shift, rows[i] & ((1 << pages.shift) - 1)
-        scores[i] = score_at(pages, slot, position, planes, q, scales[q])
+        scores[i] = score_at(pages, slot, position, anchors, q)

@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, U64, Metric, Query
-from negmine_server.index.layout import GROUP_ROWS, load_byte
+from negmine_server.index.layout import load_byte
 from negmine_server.index.native import (
     Scalar,
     as_compiled,
     inlined,
     kernel,
     load_f32,
-    load_u8,
-    load_u16,
     load_u64,
     popcount,
     trailing_zeros,
@@ -31,12 +29,14 @@ from negmine_server.index.native import (
 from negmine_server.index.pages import Column
 from negmine_server.scan.admission import Filters, Pages, offer
 from negmine_server.scan.lanes import (
-    DISTANCES_AT,
     QUAD,
+    SPACE_BYTES,
+    byte_at,
+    near,
     near_in_bytes,
-    near_in_shorts,
+    quad_near,
     quad_near_in_bytes,
-    quad_near_in_shorts,
+    short_at,
 )
 from negmine_server.scan.plan import Plan, Tile, fill
 from negmine_server.scan.topr import Buffers
@@ -68,7 +68,7 @@ def anchors_of(query: Query, metric: Metric) -> Anchors:
     """The anchors of a query, ready to be scanned."""
     codes = as_compiled(query.codes).view(np.uint8) * np.uint32(0x01010101)
     bits = 64 * query.codes.shape[1]
-    space = np.empty((DISTANCES_AT + QUAD * GROUP_ROWS * 2) // 8, np.uint64)
+    space = np.empty(SPACE_BYTES // 8, np.uint64)
     bounds = np.full(query.rows, bits + 1)
     return Anchors(codes, as_compiled(query.scales), cosine_table(bits), metric is Metric.INNER_PRODUCT, bounds, space)
 
@@ -110,7 +110,7 @@ def _bound(table: F32, bar: Scalar, small: Scalar, large: Scalar, bound: int) ->
     return bound
 
 
-@kernel
+@inlined
 def _take(
     pages: Pages,
     filters: Filters,
@@ -119,16 +119,16 @@ def _take(
     q: int,
     first: int,
     mask: Scalar,
-    distances_at: Scalar,
+    k: int,
     in_bytes: bool,
 ) -> Scalar:
     """Offers the rows of a group's mask; True if the bar was raised."""
-    raised = False
+    raised, space = False, np.uint64(anchors.space.ctypes.data)
     slot, start = first >> pages.shift, first & ((1 << pages.shift) - 1)
     while mask != np.uint64(0):
         row = trailing_zeros(mask)
         mask = mask & (mask - np.uint64(1))
-        score = anchors.table[load_u8(distances_at, row) if in_bytes else load_u16(distances_at, row)]
+        score = anchors.table[byte_at(space, k, row) if in_bytes else short_at(space, k, row)]
         if anchors.by_norm:
             score = score * (norm_at(pages, slot, start + row) * anchors.scales[q])
         raised |= offer(pages, filters, buffers, q, slot, start + row, score)
@@ -155,10 +155,10 @@ def _near(
     if quad and short:
         return quad_near_in_bytes(at, words, places, bounds, space)
     if quad:
-        return quad_near_in_shorts(at, words, places, bounds, space)
+        return quad_near(at, words, places, bounds, space)
     if short:
         return near_in_bytes(at, words, (places[0],), (bounds[0],), space)
-    return near_in_shorts(at, words, (places[0],), (bounds[0],), space)
+    return near(at, words, (places[0],), (bounds[0],), space)
 
 
 @kernel
@@ -199,9 +199,8 @@ def _pass_tile(
             for k in range(taken):
                 mask_of = load_u64(space, k) & tile.valid[group]
                 if mask_of != np.uint64(0):
-                    distances = space + np.uint64(DISTANCES_AT + GROUP_ROWS * k * (1 if in_bytes else 2))
                     q = plan.queries[i + k]
-                    if _take(pages, filters, buffers, anchors, q, row, mask_of, distances, in_bytes):
+                    if _take(pages, filters, buffers, anchors, q, row, mask_of, k, in_bytes):
                         _tune(buffers, anchors, q, small, large)
         i += taken
 
