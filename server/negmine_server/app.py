@@ -21,15 +21,15 @@ from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2
 from prometheus_client import ProcessCollector, start_http_server
 
 from negmine_server import VERSION, freeze, metrics
+from negmine_server.batcher import Batcher
 from negmine_server.catalog import Catalog, Entry
 from negmine_server.collection import Collection
 from negmine_server.committer import CommitOptions
 from negmine_server.engine.local import LocalEngine
-from negmine_server.intake import Intake
 from negmine_server.ledger import Record
 from negmine_server.rpc.collections import CollectionService
 from negmine_server.rpc.index import IndexService
-from negmine_server.rpc.mining import MiningService
+from negmine_server.rpc.mining import MiningService, mine_work
 from negmine_server.rpc.read_mine import MineLimits
 from negmine_server.rpc.serving import Bell, Drain, under_way
 from negmine_server.settings import Settings
@@ -65,7 +65,6 @@ class App:
         cores = os.cpu_count() or 1
         self._threads = settings.threads or cores
         self._scanners = ThreadPoolExecutor(self._threads, thread_name_prefix="scan")
-        self._miners = ThreadPoolExecutor(settings.mine_workers, thread_name_prefix="mine")
         self._encoders = ThreadPoolExecutor(cores, thread_name_prefix="encode")
         self._background = ThreadPoolExecutor(2, thread_name_prefix="background")
         self._default_shards = settings.default_shards or 1 << (self._threads - 1).bit_length()
@@ -122,9 +121,10 @@ class App:
         await asyncio.sleep(DRAIN_POLL_S)  # the last replies are on their way
         await self._server.stop(0)  # health watches would go on for the whole drain
         await stopping
+        await asyncio.get_running_loop().run_in_executor(self._background, self._batcher.close)
         await asyncio.get_running_loop().run_in_executor(self._background, self._catalog.close)
         self._metrics_server.shutdown()
-        for pool in (self._miners, self._scanners, self._encoders, self._background):
+        for pool in (self._scanners, self._encoders, self._background):
             pool.shutdown()
         LOG.info("stopped")
 
@@ -194,10 +194,16 @@ class App:
         limits = MineLimits(
             settings.anchors_max, settings.k_max, settings.pool_max, settings.max_scanned, settings.positives_max
         )
-        intake = Intake(self._miners, workers=settings.mine_workers, anchors_max=settings.queue_anchors_max)
+        self._batcher = Batcher(
+            mine_work(limits),
+            workers=settings.mine_workers,
+            anchors_max=settings.queue_anchors_max,
+            batch_anchors_max=settings.batch_anchors_max,
+            linger_s=settings.linger_ms * 1e-3,
+        )
         wait_s = settings.watermark_wait_s
         mining_pb2_grpc.add_MiningServiceServicer_to_server(
-            MiningService(self._catalog, intake, self._bell, self._drain, limits, wait_s), server
+            MiningService(self._catalog, self._batcher, self._bell, self._drain, wait_s), server
         )
         index = IndexService(
             self._catalog,

@@ -190,7 +190,8 @@ class _Mine:
         unsure: list[I64] = []
         while anchors.size:
             pool = pools[anchors]
-            found = self._engine.search(self._query.take(anchors), int(pool.max()), rescore=options.rescore)
+            query = self._query if anchors.size == self._query.rows else self._query.take(anchors)
+            found = self._engine.search(query, int(pool.max()), rescore=options.rescore)
             found = replace(found, counts=np.minimum(found.counts, pool).astype(np.int32))
             rounds += 1
             looked[anchors] += pool

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
 
     threads: int = Field(0, ge=0, le=1024, description="threads that scan; 0 = one per core")
     default_shards: int = Field(0, ge=0, le=256, description="shards of a new collection; 0 = cores, to a power of two")
-    mine_workers: int = Field(2, ge=1, le=64, description="Mine calls worked on at once")
+    mine_workers: int = Field(2, ge=1, le=64, description="batches of Mine calls worked on at once")
+    batch_anchors_max: int = Field(256, ge=1, le=65_536, description="anchors of Mine calls joined into one scan")
+    linger_ms: float = Field(2.0, ge=0, le=1000, description="longest wait of a free worker for calls to join")
     queue_anchors_max: int = Field(65_536, ge=1, description="anchors waiting for a worker before UNAVAILABLE")
 
     message_bytes_max: int = Field(64 << 20, ge=1 << 16, le=1 << 30, description="bytes of one gRPC message")

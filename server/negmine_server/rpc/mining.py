@@ -1,24 +1,26 @@
-"""MiningService: `rpc.mining → intake → collection.mine → engine.search → … → reply`."""
+"""MiningService: `rpc.mining → batcher → collection.mine → engine.search → … → reply`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from negmine.v1 import mining_pb2 as pb
 from negmine.v1 import mining_pb2_grpc
 
+from negmine_server.batcher import Batcher, Call, Work
 from negmine_server.catalog import Catalog
 from negmine_server.collection import Collection
+from negmine_server.domain import Negatives
 from negmine_server.errors import Draining, InvalidInput
-from negmine_server.intake import Intake
 from negmine_server.metrics import Stages
+from negmine_server.options import join, kind
 from negmine_server.rpc.errors import code_of, known
-from negmine_server.rpc.read_mine import MineLimits, read_mine
+from negmine_server.rpc.read_mine import MineCall, MineLimits, read_mine
 from negmine_server.rpc.serving import Bell, Context, Drain, deadline_of, reached, streaming, unary
 from negmine_server.rpc.states import read_watermark
 from negmine_server.rpc.write_mine import write_mine
@@ -26,21 +28,67 @@ from negmine_server.rpc.write_mine import write_mine
 STREAM_WINDOW = 8  # requests of one stream worked on or waiting at once
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A Mine request against the collection it names."""
+
+    request: pb.MineRequest
+    collection: Collection
+    stages: Stages
+    arrived: float  # seconds of time.perf_counter()
+
+
+Read: TypeAlias = tuple[Asked, MineCall]
+Scanned: TypeAlias = tuple[Negatives, Stages]
+MineBatcher: TypeAlias = Batcher[Asked, Read, Scanned, pb.MineResponse]
+
+
+def mine_work(limits: MineLimits) -> Work[Asked, Read, Scanned, pb.MineResponse]:
+    """What the batcher's workers do: read requests, mine those that agree as one, write the replies."""
+    return Work(lambda asked: (asked, read_mine(asked.request, asked.collection, limits)), _key, _scan, _write)
+
+
+def _key(read: Read) -> Hashable:
+    call = read[1]
+    return call.options.shared, kind(call.anchors), call.with_vectors
+
+
+def _scan(batch: Sequence[Read]) -> Scanned:
+    begin = time.perf_counter()
+    for asked, _ in batch:
+        asked.stages.add("queue", begin - asked.arrived)
+    anchors, options = join([call.anchors for _, call in batch], [call.options for _, call in batch])
+    stages = Stages()
+    asked, call = batch[0]
+    return asked.collection.mine(anchors, options, with_vectors=call.with_vectors, stages=stages), stages
+
+
+def _write(batch: Sequence[Read], scanned: Scanned) -> list[pb.MineResponse]:
+    negatives, stages = scanned
+    replies = []
+    start = 0
+    for asked, call in batch:
+        part = negatives.part(start, start + call.anchors.rows)
+        start += call.anchors.rows
+        timings_ms = asked.stages.timings_ms | stages.timings_ms
+        replies.append(write_mine(part, call, asked.collection.name, timings_ms))
+    return replies
+
+
 @dataclass(frozen=True, slots=True)
 class MiningService(mining_pb2_grpc.MiningServiceServicer):
     """Serves Mine and MineStream from one catalog."""
 
     catalog: Catalog
-    intake: Intake
+    batcher: MineBatcher
     bell: Bell
     drain: Drain
-    limits: MineLimits
     watermark_wait_s: float
 
     @unary
     async def Mine(self, request: pb.MineRequest, context: Context) -> pb.MineResponse:
         """See mining.proto."""
-        return await self._mine(request, deadline_of(context))
+        return await self._mine(request, context.peer(), deadline_of(context))
 
     @streaming
     async def MineStream(
@@ -62,7 +110,7 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
                     arrived, incoming = incoming, None
                     try:
                         item = arrived.result()
-                        working.add(asyncio.ensure_future(self._mine_one(item, deadline)))
+                        working.add(asyncio.ensure_future(self._mine_one(item, context.peer(), deadline)))
                     except StopAsyncIteration:
                         more = False
                     except Draining as error:
@@ -78,10 +126,11 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    async def _mine_one(self, item: pb.MineStreamRequest, deadline: float | None) -> pb.MineStreamResponse:
+    async def _mine_one(self, item: pb.MineStreamRequest, client: str, deadline: float | None) -> pb.MineStreamResponse:
         """One batch of a stream: its error is its answer."""
         try:
-            return pb.MineStreamResponse(number=item.number, response=await self._mine(item.request, deadline))
+            response = await self._mine(item.request, client, deadline)
+            return pb.MineStreamResponse(number=item.number, response=response)
         except Exception as raised:  # noqa: BLE001 (whatever it is, the caller gets an answer)
             error = known(raised)
             wire = pb.MineError(
@@ -92,7 +141,7 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
             )
             return pb.MineStreamResponse(number=item.number, error=wire)
 
-    async def _mine(self, request: pb.MineRequest, deadline: float | None) -> pb.MineResponse:
+    async def _mine(self, request: pb.MineRequest, client: str, deadline: float | None) -> pb.MineResponse:
         collection = self.catalog.serving(request.collection)
         if request.priority not in pb.Priority.values():
             raise InvalidInput(f"priority is {request.priority}; this version knows no such priority", field="priority")
@@ -103,18 +152,12 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
                 await reached(collection, wanted, self.bell, deadline, self.watermark_wait_s)
         tensor = request.embeddings if request.WhichOneof("anchors") == "embeddings" else request.codes.codes
         anchors = max(tensor.shape[0], 0) if tensor.shape else 0
-        arrived = time.perf_counter()
-
-        def work() -> pb.MineResponse:
-            stages.add("queue", time.perf_counter() - arrived)
-            return self._work(request, collection, stages)
-
-        return await self.intake.run(
-            anchors, work, deadline=deadline, priority=int(request.priority == pb.PRIORITY_BULK)
+        call = Call(
+            Asked(request, collection, stages, time.perf_counter()),
+            collection,
+            anchors,
+            client,
+            deadline,
+            priority=int(request.priority == pb.PRIORITY_BULK),
         )
-
-    def _work(self, request: pb.MineRequest, collection: Collection, stages: Stages) -> pb.MineResponse:
-        """On a mining thread."""
-        call = read_mine(request, collection, self.limits)
-        negatives = collection.mine(call.anchors, call.options, with_vectors=call.with_vectors, stages=stages)
-        return write_mine(negatives, call, collection.name, stages.timings_ms)
+        return await self.batcher.run(call)
