@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -84,6 +85,11 @@ def array_histogram(name: str, text: str, *, buckets: tuple[float, ...]) -> Arra
 _STAGE = histogram("negmine_stage_seconds", "Time of one stage of a Mine.", "stage")
 
 
+@cache
+def _stage(name: str) -> Histogram:
+    return _STAGE.labels(name)
+
+
 class Stages:
     """Times the stages of one request: each is observed as a metric and kept, in milliseconds, for the reply."""
 
@@ -101,5 +107,5 @@ class Stages:
 
     def add(self, stage: str, seconds: float) -> None:
         """Adds a duration measured elsewhere."""
-        _STAGE.labels(stage).observe(seconds)
+        _stage(stage).observe(seconds)
         self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + seconds * 1e3

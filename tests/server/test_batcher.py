@@ -207,7 +207,7 @@ async def test_after_a_joined_batch_a_worker_waits_for_as_many_calls() -> None:
     door = Door(linger_s=20.0)
     busy = await door.shut()
     await served(door, busy, *(door.ask(name) for name in "abc"))
-    door.batcher._last_s = 80.0  # noqa: SLF001 (a scan so slow that no wait of this test is too long)
+    door.batcher._last_s = 80.0  # a scan so slow that no wait of this test is too long
     tasks = [door.ask(name) for name in "def"]
     await asyncio.wait(tasks)
     assert door.scans[2:] == [["d", "e", "f"]]
@@ -228,7 +228,7 @@ async def test_closing_ends_what_is_scanned_and_cancels_what_waits(door: Door) -
     waiting = door.ask("waiting")
     await turn()
     closing = asyncio.get_running_loop().run_in_executor(None, door.batcher.close)
-    while not door.batcher._closed:  # noqa: SLF001
+    while not door.batcher._closed:  # noqa: ASYNC110 (ends as soon as it is told)
         await asyncio.sleep(0)
     door.open.set()
     await closing
