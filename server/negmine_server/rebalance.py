@@ -6,8 +6,9 @@ shard between two commits, while searches go on. Splits are local and reassign t
 follows the drift of the embeddings (the scheme of SPFresh, Xu et al., SOSP 2023).
 
 A bucket that is split or merged closes first: no row is routed there, it is probed as long as it holds rows, and then
-it is gone. Numbers are never used again: after a restart a stored row of a bucket that the stored partition does not
-know is loose, whatever was interrupted.
+it is gone. After a restart a stored row of a bucket that the stored partition does not know is loose, whatever was
+interrupted. Numbers are never used again: what is stored of the rows may be newer than the stored partition, so new
+numbers begin beyond both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
@@ -39,6 +41,7 @@ NEIGHBOURS = 4  # buckets looked through after a split, for rows that are nearer
 STEP_ROWS = 4096  # looked at in one step, per shard
 CHECK_S = 0.5  # between looks at the sizes of all buckets
 SAVE_S = 20.0
+_CHECKSUM_BYTES = 8  # behind the stored partition
 
 _CHANGES = metrics.counter("negmine_bucket_changes", "Changes of the partition into buckets.", "kind")
 _MOVED = metrics.counter("negmine_moved_rows", "Rows moved to another bucket.", "reason")
@@ -72,6 +75,9 @@ class Rebalancer:
         self._seed = seed
         self._lock = Lock()
         self._closed = False
+        if engine.partition is not None:
+            next_number = max(engine.partition.next_number, engine.highest_bucket + 1)
+            engine.partition = replace(engine.partition, next_number=next_number)
         self._saved = engine.partition
         self._saved_at = time.monotonic()
         self._checked_at = -math.inf
@@ -110,7 +116,9 @@ class Rebalancer:
         begin = time.perf_counter()
         buckets = max(1, rows // self._options.aim(rows))
         codes = self._engine.sample(None, buckets * SAMPLE_PER_BUCKET, self._seed)
-        self._engine.partition = partitions.train(codes, buckets, self._seed)
+        if not len(codes):  # deleted meanwhile
+            return False
+        self._engine.partition = partitions.train(codes, buckets, self._seed, self._engine.highest_bucket + 1)
         _CHANGES.labels("trained").inc()
         LOG.info(
             "%s: %d buckets trained from %d of %d rows in %.1f s",
@@ -131,7 +139,7 @@ class Rebalancer:
             if self._check_sizes(partition):
                 self._checked_at = -math.inf  # perhaps there is more to do
                 return True
-        if self._to_reassign and not moved:
+        if self._to_reassign and moved < STEP_ROWS:  # loose rows go first where there are many
             number = next(iter(self._to_reassign))
             del self._to_reassign[number]
             _MOVED.labels("reassigned").inc(self._engine.reroute(number, STEP_ROWS))
@@ -193,7 +201,9 @@ class Rebalancer:
             return
         older = [item.key for item in self._objects.list(self._prefix)]
         number = 1 + int(older[-1].removeprefix(self._prefix)) if older else 0
-        self._objects.create(f"{self._prefix}{number:020d}", tensors.pack(partition.arrays(), {}))
+        content = tensors.pack(partition.arrays(), {})
+        checksum = zlib.crc32(b"".join(content)).to_bytes(_CHECKSUM_BYTES, "little")
+        self._objects.create(f"{self._prefix}{number:020d}", [*content, memoryview(checksum)])
         self._objects.delete(older)
         self._saved = partition
 
@@ -204,7 +214,11 @@ def load(objects: Objects, prefix: str) -> Partition | None:
     if not keys:
         return None
     try:
-        return partitions.restored(tensors.unpack(objects.get(keys[-1]))[0])
+        stored = memoryview(objects.get(keys[-1]))
+        content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+        if zlib.crc32(content) != int.from_bytes(checksum, "little"):
+            raise tensors.Malformed("the checksum is wrong")
+        return partitions.restored(tensors.unpack(content)[0])
     except (Missing, NegmineError, tensors.Malformed, KeyError, IndexError, ValueError) as error:
         LOG.warning("%s is unreadable (%s): buckets are trained anew", keys[-1], error)
         delete_all(objects, prefix)
