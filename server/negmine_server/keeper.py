@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from threading import Event, Thread
+from weakref import WeakKeyDictionary
 
 from negmine_server.catalog import Catalog, State
+from negmine_server.collection import Collection
 
 LOG = logging.getLogger(__name__)
 IDLE_S = 0.05  # between rounds in which there was nothing to do
-TROUBLE_S = 5.0  # after an error
+TROUBLE_S = 5.0  # in which a collection is left alone after an error
 
 
 class Keeper:
@@ -19,6 +21,7 @@ class Keeper:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._left_until: WeakKeyDictionary[Collection, float] = WeakKeyDictionary()
         self._stop_asked = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
 
@@ -35,12 +38,7 @@ class Keeper:
     def _run(self) -> None:
         while not self._stop_asked.is_set():
             begin = time.perf_counter()
-            try:
-                busy, behind = self.round()
-            except Exception:  # storage may be full: it comes back to it later
-                LOG.exception("buckets could not be kept")
-                self._stop_asked.wait(TROUBLE_S)
-                continue
+            busy, behind = self.round()
             if not behind:
                 self._stop_asked.wait(time.perf_counter() - begin if busy else IDLE_S)
 
@@ -49,8 +47,16 @@ class Keeper:
         busy = behind = False
         for entry in self._catalog.entries():
             collection = entry.collection
-            if entry.state is State.SERVING and collection is not None and collection.rebalancer is not None:
+            if entry.state is not State.SERVING or collection is None or collection.rebalancer is None:
+                continue
+            if time.monotonic() < self._left_until.get(collection, 0.0):
+                continue
+            try:
                 busy |= collection.rebalancer.step()
-                behind |= collection.rebalancer.behind
                 collection.canary.step()
+            except Exception:  # storage may be full: it comes back to it later, and the others need not wait
+                LOG.exception("the buckets of %s could not be kept", entry.record.name)
+                self._left_until[collection] = time.monotonic() + TROUBLE_S
+                continue
+            behind |= collection.rebalancer.behind
         return busy, behind
