@@ -9,7 +9,7 @@ Points are independent: the first n rows are such a set by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ LOW_RANK_NOISE = 1.5
 ISOTROPIC_NOISE = 0.8
 QUERY_NOISE = 0.2
 BLOCK_ROWS = 65_536
+SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 CACHE = Path(".cache") / "bench"
 
 
@@ -137,7 +138,7 @@ class Neighbours:
         return hits / self.ids.size
 
 
-def neighbours(clusters: Clusters, sizes: list[int], queries: int, k: int) -> dict[int, Neighbours]:
+def neighbours(clusters: Clusters, sizes: Sequence[int], queries: int, k: int) -> dict[int, Neighbours]:
     """True neighbours among the first n rows, for each n of `sizes`; kept under .cache/bench."""
     parts = [clusters.dimension, sizes[-1], queries, k, CENTRE_SPREAD, LOW_RANK_NOISE, ISOTROPIC_NOISE, QUERY_NOISE]
     path = CACHE / ("truth-" + "-".join(map(str, [*parts, *sizes[:-1]])) + ".npz")

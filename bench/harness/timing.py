@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 WARM_UP_S = 1.0  # a first round that is longer than this counts
 ONCE_S = 5.0  # a side whose call takes longer is not called again
+
+S = TypeVar("S")
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Timed:
         return median(self.seconds)
 
 
-def alternate(sides: Mapping[str, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[str, Timed]:
+def alternate(sides: Mapping[S, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[S, Timed]:
     """Calls every side once a round, until there were `rounds` rounds or `seconds` have gone by; at least one."""
     timed = {name: Timed() for name in sides}
     begin = time.perf_counter()
