@@ -65,6 +65,10 @@ class LiveServer:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as reply:
             return str(reply.read().decode())
 
+    def metric(self, name: str) -> float:
+        """One number of /metrics, of a metric without labels."""
+        return next(float(line.split()[1]) for line in self.metrics().splitlines() if line.startswith(f"{name} "))
+
     def __enter__(self) -> LiveServer:
         return self.start()
 

@@ -116,6 +116,34 @@ def test_a_deadline_that_passed_is_an_error_at_once(wire: Wire, name: str) -> No
     assert refusal(lambda: wire.mining.Mine(request, timeout=-1)).code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+def told(reply: pb.MineResponse) -> bytes:
+    """What a reply says but for its times."""
+    reply.ClearField("timings")
+    return reply.SerializeToString(deterministic=True)
+
+
+def test_a_crowd_gets_what_each_would_get_alone(shared_server: LiveServer, wire: Wire, name: str) -> None:
+    asked = []
+    for number in range(60):
+        rows = number % 4 + 1
+        request = mining(name, vectors(rows, 8, number), 3 + number % 2, exact=True, seed=number)
+        request.own_ids.CopyFrom(tensor(np.arange(rows) + number, "int64"))
+        lists = types_pb2.RaggedIds(offsets=tensor(np.arange(rows + 1), "int64"), values=tensor([900] * rows, "int64"))
+        request.positives.CopyFrom(lists)
+        request.policy.window.CopyFrom(
+            policy_pb2.Window(range_min=1, range_max=20, sampling=policy_pb2.Window.SAMPLING_RANDOM)
+        )
+        asked.append(request)
+    before = [shared_server.metric(f"negmine_mine_calls_{what}") for what in ("sum", "count")]
+    together = [wire.mining.Mine.future(request, timeout=TIMEOUT_S) for request in asked]
+    got = [told(future.result()) for future in together]
+    after = [shared_server.metric(f"negmine_mine_calls_{what}") for what in ("sum", "count")]
+    calls, scans = np.subtract(after, before).tolist()
+    assert calls == 60
+    assert scans < 60
+    assert got == [told(wire.mining.Mine(request, timeout=TIMEOUT_S)) for request in asked]
+
+
 @pytest.fixture
 def crowded(start: Callable[..., LiveServer]) -> Iterator[tuple[LiveServer, Wire, str]]:
     """One worker, a short queue, and a Mine that takes a while."""
@@ -132,16 +160,11 @@ def long_mine(name: str) -> pb.MineRequest:
     return mining(name, vectors(1000, 256), 100, scoring=types_pb2.SCORING_ASYMMETRIC)
 
 
-def waiting_anchors(server: LiveServer) -> float:
-    lines = server.metrics().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("negmine_queue_anchors "))
-
-
 def test_beyond_the_queue_a_caller_is_asked_to_come_back(crowded: tuple[LiveServer, Wire, str]) -> None:
     server, wire, name = crowded
     working = wire.mining.Mine.future(long_mine(name), timeout=TIMEOUT_S)
     queued = wire.mining.Mine.future(mining(name, vectors(60, 256), 1), timeout=TIMEOUT_S)
-    while waiting_anchors(server) < 60:
+    while server.metric("negmine_queue_anchors") < 60:
         assert not working.done(), "the long Mine ended before the queue was full"
     late = refusal(lambda: wire.mine(name, vectors(5, 256), 1))
     assert (late.code, late.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
@@ -155,7 +178,7 @@ def test_beyond_the_queue_a_caller_is_asked_to_come_back(crowded: tuple[LiveServ
     queued.cancel()
     assert array(working.result().counts).tolist() == [100] * 1000
     wire.check_serving()
-    assert waiting_anchors(server) == 0
+    assert server.metric("negmine_queue_anchors") == 0
     assert 'negmine_refused_mines_total{reason="overloaded"}' in server.metrics()
     assert 'negmine_refused_mines_total{reason="caller_left"}' in server.metrics()
 
@@ -170,6 +193,6 @@ def test_a_caller_who_leaves_a_stream_leaves_nothing_behind(crowded: tuple[LiveS
         requests.put(pb.MineStreamRequest(number=number, request=long_mine(name)))
     answers.cancel()
     wire.check_serving()
-    while waiting_anchors(server) > 0:
+    while server.metric("negmine_queue_anchors") > 0:
         pass
     wire.check_serving()
