@@ -16,7 +16,7 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
 
-@numba.njit(nogil=True, fastmath=True)
+@numba.njit(nogil=True, fastmath={"reassoc", "contract"})  # not all of it: scores may be infinite
 def _best(queries: F32, ids: I64, vectors: NDArray[np.int8], scales: F32, found: I64) -> None:
     """Of candidates ids [B, P] (-1 = none) the best found [B, k], by score."""
     pool, k = ids.shape[1], found.shape[1]
