@@ -65,15 +65,18 @@ def eligible(pages: Pages, filters: Filters, q: int, slot: int, position: int) -
     """Whether a row passes what does not depend on its score: visibility, group, tags and step."""
     if not alive(pages, slot, position):
         return False
-    column = pages.directory[_GROUPS, slot]
-    if filters.excluded[q] != 0 and column != 0 and load_i64(column, position) == filters.excluded[q]:
-        return False
-    column = pages.directory[_TAGS, slot]
-    tags = load_u64(column, position) if column != 0 else np.uint64(0)
-    if (tags & filters.required[q]) != filters.required[q] or (tags & filters.forbidden[q]) != 0:
-        return False
-    step = load_i64(pages.directory[_VERSIONS, slot], position) & STEP_MAX
-    return step >= filters.min_steps[q]
+    if filters.excluded[q] != 0:
+        column = pages.directory[_GROUPS, slot]
+        if column != 0 and load_i64(column, position) == filters.excluded[q]:
+            return False
+    if filters.required[q] | filters.forbidden[q]:
+        column = pages.directory[_TAGS, slot]
+        tags = load_u64(column, position) if column != 0 else np.uint64(0)
+        if (tags & filters.required[q]) != filters.required[q] or (tags & filters.forbidden[q]) != 0:
+            return False
+    if filters.min_steps[q] <= 0:
+        return True
+    return (load_i64(pages.directory[_VERSIONS, slot], position) & STEP_MAX) >= filters.min_steps[q]
 
 
 @inlined

@@ -95,24 +95,24 @@ def score_pairs(view: View, query: Query, query_index: I64, rows: I64, metric: M
 
 
 def _results(pages: Pages, buffers: Buffers, r: int) -> tuple[I64, F32, I64, I64]:
-    finish(buffers)
     anchors = buffers.filled.shape[0]
     ids = np.full((anchors, r), NO_ID, np.int64)
     scores = np.full((anchors, r), -np.inf, np.float32)
     versions = np.zeros((anchors, r), np.int64)
     rows = np.full((anchors, r), -1, np.int64)
-    _copy_out(pages, buffers, ids, scores, versions, rows)
+    finish(buffers, ids, scores, rows)
+    _read_versions(pages, rows, versions)
     return ids, scores, versions, rows
 
 
 @kernel
-def _copy_out(pages: Pages, buffers: Buffers, ids: I64, scores: F32, versions: I64, rows: I64) -> None:
+def _read_versions(pages: Pages, rows: I64, versions: I64) -> None:
     mask = (1 << pages.shift) - 1
-    for q in range(ids.shape[0]):
-        for i in range(buffers.filled[q]):
-            row = np.int64(buffers.rows[q, i])
-            ids[q, i], scores[q, i], rows[q, i] = buffers.ids[q, i], buffers.scores[q, i], row
-            versions[q, i] = load_i64(pages.directory[_VERSIONS, row >> pages.shift], row & mask)
+    for q in range(rows.shape[0]):
+        for i in range(rows.shape[1]):
+            row = rows[q, i]
+            if row >= 0:
+                versions[q, i] = load_i64(pages.directory[_VERSIONS, row >> pages.shift], row & mask)
 
 
 @kernel

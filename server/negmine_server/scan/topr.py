@@ -16,6 +16,8 @@ from negmine_server.domain import F32, I32, I64, Query
 from negmine_server.index.native import Scalar, inlined, kernel
 
 _ID_LAST = np.iinfo(np.int64).max
+_BINS = 256
+_ID_DIGITS, _SCORE_DIGITS = 8, 4
 
 
 class Buffers(NamedTuple):
@@ -30,7 +32,8 @@ class Buffers(NamedTuple):
     above: I64  # [B] eligible rows that do not come after the cursor
     score_space: F32  # [C + 1] working space
     id_space: I64  # [C + 1]
-    stack: I64  # [64, 2] of the sort
+    bins: I64  # [256]
+    orders: I64  # [2, C]
     r: int
 
 
@@ -49,7 +52,8 @@ def open_buffers(query: Query, r: int, rows: int) -> Buffers:
         np.zeros(b, np.int64),
         np.empty(capacity + 1, np.float32),
         np.empty(capacity + 1, np.int64),
-        np.empty((64, 2), np.int64),
+        np.empty(_BINS, np.int64),
+        np.empty((2, capacity), np.int64),
         r,
     )
 
@@ -61,10 +65,10 @@ def before(score: Scalar, key: int, other_score: Scalar, other_key: int) -> Scal
 
 
 @inlined
-def _swap(scores: F32, ids: I64, rows: I32, i: int, j: int) -> None:
-    scores[i], scores[j] = scores[j], scores[i]
-    ids[i], ids[j] = ids[j], ids[i]
-    rows[i], rows[j] = rows[j], rows[i]
+def _rank(score: Scalar) -> Scalar:
+    """int64 that orders as scores do; both zeros are one."""
+    bits = np.int64(np.float32(score + np.float32(0.0)).view(np.int32))
+    return bits if bits >= 0 else bits ^ np.int64(0x7FFFFFFF)
 
 
 @inlined
@@ -72,28 +76,6 @@ def _pick(low: int, high: int, turn: int) -> int:
     """A scattered position in [low, high): no usual order of keys makes the pivots bad."""
     mixed = np.uint64(low * 3 + high * 5 + turn) * np.uint64(0x9E3779B97F4A7C15)
     return low + np.int64(((mixed >> np.uint64(32)) * np.uint64(high - low)) >> np.uint64(32))
-
-
-@kernel
-def _partition(scores: F32, ids: I64, rows: I32, low: int, high: int) -> Scalar:
-    """Splits [low, high] so that [low, p] comes before [p + 1, high]; the pivot is the median of three."""
-    first, middle, last = _pick(low, high, 1), _pick(low, high, 2), _pick(low, high, 3)
-    if before(scores[middle], ids[middle], scores[first], ids[first]):
-        first, middle = middle, first
-    if before(scores[last], ids[last], scores[middle], ids[middle]):
-        middle = first if before(scores[last], ids[last], scores[first], ids[first]) else last
-    score, key = scores[middle], ids[middle]
-    i, j = low - 1, high + 1
-    while True:
-        i += 1
-        while before(scores[i], ids[i], score, key):
-            i += 1
-        j -= 1
-        while before(score, key, scores[j], ids[j]):
-            j -= 1
-        if i >= j:
-            return j
-        _swap(scores, ids, rows, i, j)
 
 
 @kernel
@@ -127,13 +109,35 @@ def nth_smallest(keys: NDArray[Any], n: int, k: int) -> Scalar:
 
 
 @kernel
+def _nth_best(scores: F32, n: int, r: int, space: F32, bins: I64) -> Scalar:
+    """The r-th highest of the first n scores: a histogram of their range, then a selection in the bin where it lies."""
+    low = high = _rank(scores[0])
+    for i in range(1, n):
+        rank = _rank(scores[i])
+        low, high = min(low, rank), max(high, rank)
+    shift = 0
+    while (high - low) >> shift >= _BINS:
+        shift += 1
+    bins[:_BINS] = 0
+    for i in range(n):
+        bins[(high - _rank(scores[i])) >> shift] += 1
+    better = bin_ = 0
+    while better + bins[bin_] < r:
+        better += bins[bin_]
+        bin_ += 1
+    inside = 0
+    for i in range(n):
+        space[inside] = -scores[i]
+        inside += (high - _rank(scores[i])) >> shift == bin_
+    return -nth_smallest(space, inside, r - 1 - better)
+
+
+@kernel
 def select_best(
-    scores: F32, ids: I64, rows: I32, n: int, r: int, score_space: F32, id_space: I64
+    scores: F32, ids: I64, rows: I32, n: int, r: int, score_space: F32, id_space: I64, bins: I64
 ) -> tuple[Scalar, Scalar]:
     """Moves the best r of the first n > r to the front, in any order; returns the score and id of the worst of them."""
-    for i in range(n):
-        score_space[i] = -scores[i]
-    bar = -nth_smallest(score_space, n, r - 1)
+    bar = _nth_best(scores, n, r, score_space, bins)
     better = ties = 0
     for i in range(n):
         better += scores[i] > bar
@@ -148,28 +152,38 @@ def select_best(
     return bar, bar_id
 
 
+@inlined
+def _digit(score: Scalar, key: int, digit: int) -> Scalar:
+    """Byte `digit` of twelve, from the lowest, of what orders results: the score falling, then the id."""
+    if digit < _ID_DIGITS:
+        return (key >> (8 * digit)) & 255
+    return 255 - (((_rank(score) + (1 << 31)) >> (8 * (digit - _ID_DIGITS))) & 255)
+
+
 @kernel
-def sort_best(scores: F32, ids: I64, rows: I32, n: int, stack: I64) -> None:
-    """Sorts the first n into result order."""
-    stack[0, 0], stack[0, 1] = 0, n - 1
-    depth = 1
-    while depth > 0:
-        depth -= 1
-        low, high = stack[depth, 0], stack[depth, 1]
-        while high - low > 16:
-            split = _partition(scores, ids, rows, low, high)
-            if split - low > high - split - 1:  # the longer part waits, so the stack stays logarithmic
-                stack[depth, 0], stack[depth, 1] = low, split
-                low = split + 1
-            else:
-                stack[depth, 0], stack[depth, 1] = split + 1, high
-                high = split
-            depth += 1
-        for i in range(low + 1, high + 1):
-            j = i
-            while j > low and before(scores[j], ids[j], scores[j - 1], ids[j - 1]):
-                _swap(scores, ids, rows, j, j - 1)
-                j -= 1
+def sort_best(scores: F32, ids: I64, n: int, orders: I64, bins: I64) -> Scalar:
+    """Radix sort of the first n into result order: which of orders [2, >= n] then holds their places."""
+    for i in range(n):
+        orders[0, i] = i
+    side = 0
+    for digit in range(_ID_DIGITS + _SCORE_DIGITS):
+        bins[:256] = 0
+        for i in range(n):
+            bins[_digit(scores[i], ids[i], digit)] += 1
+        if n == 0 or bins[_digit(scores[0], ids[0], digit)] == n:
+            continue
+        total = 0
+        for k in range(256):
+            count = bins[k]
+            bins[k] = total
+            total += count
+        for i in range(n):
+            item = orders[side, i]
+            k = _digit(scores[item], ids[item], digit)
+            orders[1 - side, bins[k]] = item
+            bins[k] += 1
+        side = 1 - side
+    return side
 
 
 @inlined
@@ -183,20 +197,31 @@ def push(buffers: Buffers, q: int, score: Scalar, key: int, row: int) -> Scalar:
     if n < scores.shape[0] or n <= buffers.r:
         return False
     r = buffers.r
-    bar = select_best(scores, ids, rows, n, r, buffers.score_space, buffers.id_space)
+    bar = select_best(scores, ids, rows, n, r, buffers.score_space, buffers.id_space, buffers.bins)
     buffers.filled[q] = r
     buffers.bar_scores[q], buffers.bar_ids[q] = bar
     return True
 
 
 @kernel
-def finish(buffers: Buffers) -> None:
-    """Cuts every anchor to its best r, sorted."""
+def finish(buffers: Buffers, ids: I64, scores: F32, rows: I64) -> None:
+    """Writes every anchor's best r into [B, >= r], sorted; the rest stays as it is."""
     for q in range(buffers.filled.shape[0]):
-        scores, ids, rows = buffers.scores[q], buffers.ids[q], buffers.rows[q]
         n = buffers.filled[q]
         if n > buffers.r:
-            select_best(scores, ids, rows, n, buffers.r, buffers.score_space, buffers.id_space)
-            n = buffers.r
-        sort_best(scores, ids, rows, n, buffers.stack)
-        buffers.filled[q] = n
+            select_best(
+                buffers.scores[q],
+                buffers.ids[q],
+                buffers.rows[q],
+                n,
+                buffers.r,
+                buffers.score_space,
+                buffers.id_space,
+                buffers.bins,
+            )
+            n = buffers.filled[q] = buffers.r
+        side = sort_best(buffers.scores[q], buffers.ids[q], n, buffers.orders, buffers.bins)
+        for i in range(n):
+            item = buffers.orders[side, i]
+            ids[q, i], scores[q, i] = buffers.ids[q, item], buffers.scores[q, item]
+            rows[q, i] = buffers.rows[q, item]
