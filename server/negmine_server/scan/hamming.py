@@ -9,6 +9,7 @@ widened to what any norm in the tile allows; float32 products are monotone in ea
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,7 @@ class Anchors(NamedTuple):
     space: U64  # what the kernels leave
 
 
+@cache
 def cosine_table(bits: int) -> F32:
     """float32 [bits + 1]: the cosine that a Hamming distance stands for."""
     return np.cos(np.pi * np.arange(bits + 1) / bits).astype(np.float32)

@@ -6,6 +6,7 @@ probe it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,32 @@ class Plan(NamedTuple):
     def pairs(self) -> int:
         """Pairs of a row and an anchor that are scored."""
         return int((self.step_rows * np.diff(self.query_offsets)).sum())
+
+    def split(self, parts: int) -> list[Plan]:
+        """At most `parts` plans that cover this one between them, with about as many pairs each.
+
+        Cuts lie between blocks, so a step may go on in the next plan. Plans that would be empty are left out.
+        """
+        lengths = self.stops - self.starts
+        steps = np.repeat(np.arange(lengths.shape[0]), lengths)
+        blocks = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + self.starts[steps]
+        done = np.cumsum(self.counts[blocks] * np.diff(self.query_offsets)[steps])
+        if not done.size:
+            return [self]
+        cuts = np.searchsorted(done, done[-1] * np.arange(1, parts) / parts)
+        edges = np.unique([0, *cuts, blocks.shape[0]])
+        return [self._cut(steps[a:b], blocks[a:b]) for a, b in pairwise(edges.tolist())]
+
+    def _cut(self, steps: I64, blocks: I64) -> Plan:
+        """Some blocks that lie behind one another, each with its step."""
+        held, firsts = np.unique(steps, return_index=True)
+        lasts = np.append(firsts[1:], steps.shape[0]) - 1
+        offsets, queries = self.query_offsets, self.queries
+        chosen = queries[offsets[held[0]] : offsets[held[-1] + 1]]
+        if held[-1] - held[0] + 1 > held.shape[0]:  # a step without blocks lies between
+            chosen = np.concatenate([queries[offsets[step] : offsets[step + 1]] for step in held])
+        sizes = np.diff(offsets)[held]
+        return Plan(self.blocks, self.counts, blocks[firsts], blocks[lasts] + 1, np.append(0, np.cumsum(sizes)), chosen)
 
 
 def everything(view: View, anchors: int) -> Plan:
