@@ -21,7 +21,10 @@ def spherical_kmeans(points: F32, k: int, seed: int, iterations: int = 10) -> F3
         order = np.argsort(owners, kind="stable")
         held, starts = np.unique(owners[order], return_index=True)
         empty = min(k, points.shape[0]) - held.shape[0]
-        centroids = _unit(np.add.reduceat(points[order], starts))
+        sums = np.add.reduceat(points[order], starts)
+        nowhere = ~sums.any(axis=1)  # opposite points
+        sums[nowhere] = points[order[starts[nowhere]]]
+        centroids = _unit(sums)
         if empty:  # takes points that lie far from every centroid: of the largest clusters there are the most
             centroids = np.concatenate([centroids, _unit(points[random.choice(points.shape[0], empty, replace=False)])])
     return centroids[np.unique(nearest_of(points, centroids))]

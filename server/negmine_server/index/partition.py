@@ -96,6 +96,8 @@ class Partition:
             "numbers": self.numbers,
             "closing": self.closing.astype(np.uint8),
             "next_number": np.array([self.next_number]),
+            "cells": self.cells.astype(np.int16),
+            "cells_made_for": np.array([self.cells_made_for]),
         }
 
     def _route(self, points: F32) -> I64:
@@ -150,10 +152,17 @@ def split(codes: U64, seed: int) -> F32 | None:
 
 
 def restored(arrays: Mapping[str, NDArray[Any]]) -> Partition:
-    """What `Partition.arrays` gave."""
-    centroids = arrays["centroids"].astype(np.float32)
-    closing = arrays["closing"].astype(np.bool_)
-    return _with_cells(centroids, arrays["numbers"].copy(), closing, int(arrays["next_number"][0]))
+    """What `Partition.arrays` gave; it routes as before."""
+    centroids, cells = arrays["centroids"].astype(np.float32), arrays["cells"].astype(np.float32)
+    return Partition(
+        centroids=centroids,
+        numbers=arrays["numbers"].copy(),
+        closing=arrays["closing"].astype(np.bool_),
+        next_number=int(arrays["next_number"][0]),
+        cells=cells,
+        cell_of=nearest_of(centroids, cells),
+        cells_made_for=int(arrays["cells_made_for"][0]),
+    )
 
 
 def points_of(query: Query) -> F32:
