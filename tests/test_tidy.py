@@ -31,7 +31,7 @@ ROOMS = (
     ("__main__",),
     ("app",),
     ("settings",),
-    ("rpc", "freeze", "telemetry", "warm_up"),
+    ("opening", "rpc", "freeze", "telemetry", "warm_up"),
     ("batcher", "keeper"),
     ("catalog",),
     ("collection",),

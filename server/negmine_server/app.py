@@ -23,17 +23,18 @@ from prometheus_client import ProcessCollector, start_http_server
 from negmine_server import VERSION, freeze, metrics
 from negmine_server.batcher import Batcher
 from negmine_server.catalog import Catalog, Entry
-from negmine_server.collection import Collection
 from negmine_server.committer import CommitOptions
-from negmine_server.engine.local import LocalEngine
-from negmine_server.ledger import Record
+from negmine_server.keeper import Keeper
+from negmine_server.opening import Opener
+from negmine_server.rebalance import BucketOptions
 from negmine_server.rpc.collections import CollectionService
 from negmine_server.rpc.index import IndexService
 from negmine_server.rpc.mining import MiningService, mine_work
 from negmine_server.rpc.read_mine import MineLimits
 from negmine_server.rpc.serving import Bell, Drain, under_way
 from negmine_server.settings import Settings
-from negmine_server.shard import Shard, ShardOptions
+from negmine_server.shard import ShardOptions
+from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import LocalObjects
 from negmine_server.storage.scratch import arrays_on_disk
 from negmine_server.telemetry import CatalogMetrics
@@ -88,7 +89,8 @@ class App:
         self._objects = LocalObjects(settings.data_dir)
         on_disk = settings.vectors_in == "disk"
         self._allocate_vectors = arrays_on_disk(self._objects.scratch) if on_disk else np.zeros
-        self._catalog = Catalog(self._objects, self._open, collections_max=settings.collections_max)
+        self._catalog = Catalog(self._objects, self._opener(), collections_max=settings.collections_max)
+        self._keeper = Keeper(self._catalog)
         self._health = health.aio.HealthServicer()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._serve_metrics()  # before the gRPC server is there, which would have to be stopped when this fails
@@ -98,6 +100,7 @@ class App:
             loop.add_signal_handler(name, self._stop_asked.set)
         await loop.run_in_executor(self._background, warm_up)
         await loop.run_in_executor(self._background, self._catalog.open_all)
+        self._keeper.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         LOG.info("serving on port %d, metrics on port %d", self.grpc_port, self.metrics_port)
         if settings.ports_file is not None:
@@ -122,16 +125,29 @@ class App:
         await self._server.stop(0)  # health watches would go on for the whole drain
         await stopping
         await asyncio.get_running_loop().run_in_executor(self._background, self._batcher.close)
+        await asyncio.get_running_loop().run_in_executor(self._background, self._keeper.stop)
         await asyncio.get_running_loop().run_in_executor(self._background, self._catalog.close)
         self._metrics_server.shutdown()
         for pool in (self._scanners, self._encoders, self._background):
             pool.shutdown()
         LOG.info("stopped")
 
-    def _open(self, record: Record) -> Collection:
-        """A record's collection with its shards, loaded."""
-        settings, spec = self._settings, record.spec
-        options = ShardOptions(
+    def _opener(self) -> Opener:
+        settings = self._settings
+        return Opener(
+            objects=self._objects,
+            shard_options=self._shard_options,
+            bucket_options=BucketOptions(settings.bucket_from_rows, settings.bucket_rows_min),
+            scanners=self._scanners,
+            workers=self._threads,
+            background=self._background,
+            on_applied=self._bell.ring,
+            step_ahead_max=settings.step_ahead_max,
+        )
+
+    def _shard_options(self, spec: CollectionSpec) -> ShardOptions:
+        settings = self._settings
+        return ShardOptions(
             bits=spec.bits,
             dimension=spec.dimension,
             metric=spec.metric,
@@ -141,33 +157,6 @@ class App:
             tombstone_age_s=settings.tombstone_age_s,
             snapshot_log_bytes=settings.snapshot_log_bytes,
             allocate_vectors=self._allocate_vectors,
-        )
-        shards: list[Shard] = []
-        try:
-            for number in range(spec.shards):
-                prefix = record.shard_prefix(number)
-                shards.append(
-                    Shard(
-                        number,
-                        options,
-                        self._objects,
-                        prefix,
-                        on_applied=self._bell.ring,
-                        background=self._background,
-                    )
-                )
-        except Exception:
-            for shard in shards:
-                shard.close()
-            raise
-        engine = LocalEngine(shards, self._scanners, self._threads)
-        return Collection(
-            record.name,
-            spec,
-            record.incarnation,
-            record.generation,
-            engine,
-            step_ahead_max=settings.step_ahead_max,
         )
 
     def _after_upsert(self, entry: Entry) -> None:

@@ -27,6 +27,7 @@ STAND_INS = 64
 STAND_IN_ANSWER = 1024
 POOL_MAX = 4096  # candidates among which the items of a rescored answer are looked for
 SHARE = 0.02  # of one core's time
+PAUSE_MAX_S = 10.0
 GROWTH = 1.25
 _PENDING_MAX = 32
 
@@ -85,15 +86,15 @@ class Canary:
         if partition is not None and len(partition) > GROWTH * self._calibrated_for:
             self._calibrated_for = len(partition)
             self._measure_stand_ins(partition)
-        else:
-            with self._lock:
-                sample = self._pending.popleft() if self._pending else None
-            if sample is None:
-                return False
-            with _TIME.time():
-                self._measure(sample, partition)
-            _MEASURED.inc(sample.query.rows)
-        self._next_at = begin + (time.monotonic() - begin) / SHARE
+            return True
+        with self._lock:
+            sample = self._pending.popleft() if self._pending else None
+        if sample is None:
+            return False
+        with _TIME.time():
+            self._measure(sample, partition)
+        _MEASURED.inc(sample.query.rows)
+        self._next_at = begin + min((time.monotonic() - begin) / SHARE, PAUSE_MAX_S)
         return True
 
     def _measure_stand_ins(self, partition: Partition) -> None:

@@ -82,7 +82,7 @@ class Collection:
     Args:
         incarnation: unique to this collection, whatever its name.
         generation: current attempt of the training run.
-        rebalancer: of its buckets; None while its rows have none (the mean is estimated).
+        rebalancer: of its buckets; None while the mean is estimated.
         step_ahead_max: how far an upsert's step may be ahead of the newest.
     """
 
@@ -236,8 +236,6 @@ class Collection:
                 f"codes are of encoder {fingerprint!r}; {self.name!r} has {self.encoder.fingerprint!r}",
                 field="codes.fingerprint",
             )
-
-    # The mining path.
 
     def mine(self, anchors: Anchors, options: MineOptions, *, with_vectors: bool, stages: metrics.Stages) -> Negatives:
         """Negatives of B anchors. Runs on one thread; the scan fans out to others."""

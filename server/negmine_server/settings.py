@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     )
     collections_max: int = Field(256, ge=1, description="collections")
     step_ahead_max: int = Field(10_000_000, ge=1, description="steps an upsert may be ahead of the newest")
+    bucket_from_rows: int = Field(250_000, ge=1, description="rows from which on a collection has buckets")
+    bucket_rows_min: int = Field(1024, ge=1, description="rows aimed at in a bucket; more in a large collection: √rows")
     recall_target: float = Field(0.95, gt=0, le=1, description="recall of the probed scan where nobody names one")
     watermark_wait_s: float = Field(10.0, ge=0, description="longest wait for a watermark without a deadline")
 

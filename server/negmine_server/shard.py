@@ -23,6 +23,7 @@ from negmine_server.committer import CommitOptions, Committer
 from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.errors import NegmineError, StorageFull
 from negmine_server.index import buckets
+from negmine_server.index.blocks import NO_BUCKETS
 from negmine_server.index.frozen import Frozen, from_snapshot
 from negmine_server.index.pages import Allocate, gather
 from negmine_server.index.rows import Rows, Stats
@@ -35,7 +36,6 @@ from negmine_server.storage.snapshots import JSON, latest_snapshot, prune, write
 from negmine_server.writers import Writers
 
 LOG = logging.getLogger(__name__)
-_NO_BUCKETS: I64 = np.empty(0, np.int64)
 
 _ROWS = metrics.counter("negmine_upsert_rows", "Rows of acked upserts and deletes by outcome.", "outcome")
 _FSYNC = metrics.histogram("negmine_log_fsync_seconds", "Time to make one log object durable.")
@@ -94,7 +94,6 @@ class Shard:
     """Serves from construction on; `close` ends it. Thread-safe.
 
     Args:
-        number: the shard's place in the collection.
         prefix: of its objects in the store.
         on_applied: called by the writer thread whenever `sequence` has grown.
         background: runs the snapshots that the shard asks for by itself.
@@ -108,16 +107,14 @@ class Shard:
 
     def __init__(
         self,
-        number: int,
         options: ShardOptions,
         objects: Objects,
         prefix: str,
         *,
         on_applied: Callable[[], None],
         background: Executor,
-        known_buckets: I64 = _NO_BUCKETS,
+        known_buckets: I64 = NO_BUCKETS,
     ) -> None:
-        self.number = number
         self._known_buckets = known_buckets
         self.options = options
         self.sequence = 0  # everything up to it is visible

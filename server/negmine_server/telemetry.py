@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from negmine_server.balance import balance
-from negmine_server.catalog import Catalog, State
+from negmine_server.catalog import Catalog, Entry, State
 from negmine_server.metrics import ROWS
 
 _SHARD = ("collection", "shard")
@@ -45,19 +45,10 @@ class CatalogMetrics(Collector):
         }
         memory = GaugeMetricFamily("negmine_memory_bytes", "Bytes in memory by kind.", labels=[*_SHARD, "kind"])
         sizes = HistogramMetricFamily("negmine_bucket_rows", "Live rows of each bucket.", labels=_SHARD)
-        newest = GaugeMetricFamily("negmine_newest_step", "Newest model step.", labels=["collection"])
-        target = GaugeMetricFamily("negmine_recall_target", "Recall where a request names none.", labels=["collection"])
-        measured = GaugeMetricFamily(
-            "negmine_measured_recall", "Recall of sampled requests against exact answers.", labels=["collection"]
-        )
         for entry in entries:
             if entry.collection is None:
                 continue
-            engine, label = entry.collection.engine, [entry.record.name]
-            newest.add_metric(label, entry.collection.newest.step)
-            target.add_metric(label, entry.record.spec.recall_target)
-            recall = entry.collection.canary.calibration.measured
-            measured.add_metric(label, 1.0 if recall is None else recall)
+            engine = entry.collection.engine
             for number, (shard, buckets) in enumerate(zip(engine.stats(), engine.bucket_sizes(), strict=True)):
                 labels = [entry.record.name, str(number)]
                 even = balance(buckets)
@@ -81,4 +72,23 @@ class CatalogMetrics(Collector):
                 counted = [(f"{bound:g}", float((buckets <= bound).sum())) for bound in ROWS]
                 sizes.add_metric(labels, [*counted, ("+Inf", float(len(buckets)))], float(buckets.sum()))
         yield from gauges.values()
-        yield from (memory, sizes, newest, target, measured)
+        yield from (memory, sizes)
+        yield from _of_collections(entries)
+
+
+def _of_collections(entries: list[Entry]) -> Iterator[Metric]:
+    newest, target, measured = (
+        GaugeMetricFamily(f"negmine_{name}", text, labels=["collection"])
+        for name, text in (
+            ("newest_step", "Newest model step."),
+            ("recall_target", "Recall where a request names none."),
+            ("measured_recall", "Recall of sampled requests against their exact answers."),
+        )
+    )
+    for entry in entries:
+        if entry.collection is not None:
+            name, recall = [entry.record.name], entry.collection.canary.calibration.measured
+            newest.add_metric(name, entry.collection.newest.step)
+            target.add_metric(name, entry.record.spec.recall_target)
+            measured.add_metric(name, 1.0 if recall is None else recall)
+    yield from (newest, target, measured)

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 from negmine.encoder import lengths_of
-from negmine_server import rebalance
 from negmine_server.catalog import Catalog, Entry, Record
 from negmine_server.collection import Collection, Items
 from negmine_server.committer import CommitOptions
 from negmine_server.domain import Applied, Metric, VectorStore
-from negmine_server.engine.local import LocalEngine
 from negmine_server.errors import NegmineError
-from negmine_server.rebalance import BucketOptions, Rebalancer
-from negmine_server.shard import Shard, ShardOptions
+from negmine_server.opening import Opener
+from negmine_server.rebalance import BucketOptions
+from negmine_server.shard import ShardOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import Data, LocalObjects
 from numpy.typing import ArrayLike
@@ -97,31 +96,25 @@ class House:
         self.background.shutdown()
 
     def open(self, record: Record) -> Collection:
-        spec = record.spec
-        options = ShardOptions(
+        opener = Opener(
+            objects=self.objects,
+            shard_options=self._shard_options,
+            bucket_options=self.bucket_options,
+            scanners=self.scanners,
+            workers=2,
+            background=self.background,
+            on_applied=lambda: None,
+            step_ahead_max=1000,
+        )
+        return opener(record)
+
+    def _shard_options(self, spec: CollectionSpec) -> ShardOptions:
+        return ShardOptions(
             bits=spec.bits,
             dimension=spec.dimension,
             metric=spec.metric,
             store=spec.kept_store,
             **self.options,
-        )
-        partition = rebalance.load(self.objects, record.partition_prefix)
-        known_buckets = np.empty(0, np.int64) if partition is None else partition.numbers
-        shards = [
-            Shard(number, options, self.objects, record.shard_prefix(number), on_applied=lambda: None,
-                  background=self.background, known_buckets=known_buckets)
-            for number in range(spec.shards)
-        ]  # fmt: skip
-        engine = LocalEngine(shards, self.scanners, 2, partition)
-        rebalancer = Rebalancer(engine, self.objects, record.partition_prefix, self.bucket_options, spec.seed)
-        return Collection(
-            record.name,
-            spec,
-            record.incarnation,
-            record.generation,
-            engine,
-            None if spec.estimating else rebalancer,
-            step_ahead_max=1000,
         )
 
     def _catalog(self) -> Catalog:

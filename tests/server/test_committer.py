@@ -30,7 +30,7 @@ class Bench:
 
     def shard(self, commit: CommitOptions | None = None) -> Shard:
         wanted = ShardOptions(64, 8, Metric.COSINE, VectorStore.NONE, commit=commit or CommitOptions())
-        self.shards.append(Shard(0, wanted, self.objects, "s", on_applied=lambda: None, background=self.background))
+        self.shards.append(Shard(wanted, self.objects, "s", on_applied=lambda: None, background=self.background))
         return self.shards[-1]
 
     def hold(self) -> None:

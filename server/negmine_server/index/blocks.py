@@ -18,6 +18,7 @@ from negmine_server.domain import I32, I64
 from negmine_server.index.native import compiled
 
 BLOCK_ROWS = 256
+NO_BUCKETS: I64 = np.empty(0, np.int64)
 LOOSE = 0  # the number of the bucket of rows that have not been given one; every search looks at it
 
 

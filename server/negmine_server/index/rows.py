@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from negmine_server.domain import I64, U64, Batch, Bool, VectorStore
 from negmine_server.errors import InvalidInput
 from negmine_server.index import columns
-from negmine_server.index.blocks import LOOSE
+from negmine_server.index.blocks import LOOSE, NO_BUCKETS
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.ids import IdMap
 from negmine_server.index.native import compiled, load_i64
@@ -27,7 +27,6 @@ from negmine_server.index.tombstones import Tombstones
 
 TOMBSTONE_AGE_S = 3600
 TOMBSTONES_MAX = 1_000_000
-_NO_BUCKETS: I64 = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ class Rows:
         self,
         parts: Iterable[dict[str, NDArray[Any]]],
         tombstones: dict[str, I64] | None = None,
-        known_buckets: I64 = _NO_BUCKETS,
+        known_buckets: I64 = NO_BUCKETS,
     ) -> int:
         """Fills empty rows from the parts of a `Frozen`: unique ids, no version rule.
 
