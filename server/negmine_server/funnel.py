@@ -42,6 +42,11 @@ SLACK = 2.0
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
 _STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
+for _reason in DropReason:  # there from the start, so that the first drop counts in a rate
+    _DROPS.labels(_reason.value)
+for _why in Filled:
+    if _why is not Filled.FULL:
+        _STARVED.labels(_why.value)
 _ROUNDS = metrics.histogram("negmine_scan_rounds", "Scan rounds of one Mine.", buckets=(1, 2, 3, 4, 6, 8, 12, 16))
 
 
