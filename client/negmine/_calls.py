@@ -14,7 +14,7 @@ from negmine._exceptions import FingerprintMismatch, InvalidInput, NotReady
 from negmine._models import CollectionInfo, EstimateMean, Limits, ServerInfo, Stats
 from negmine._replies import METRICS, VECTOR_STORES
 from negmine._results import DeleteResult, Fetched, Snapshot, Watermark
-from negmine._scalars import choice, unsigned
+from negmine._scalars import choice, share, unsigned
 from negmine.encoder import DIMENSION_MAX
 from negmine.v1 import collection_pb2, index_pb2, types_pb2
 
@@ -54,10 +54,8 @@ def create_collection(
         vectors=choice(vectors, VECTOR_STORES, "vectors"),  # type: ignore[arg-type]
         seed=unsigned(seed, "seed", bits=64),
         shards=unsigned(shards, "shards"),
-        recall_target=recall_target or 0.0,
+        recall_target=0.0 if recall_target is None else share(recall_target, "recall_target"),
     )
-    if recall_target is not None and not 0 < recall_target <= 1:
-        raise InvalidInput(f"recall_target is {recall_target}; expected more than 0, at most 1", field="recall_target")
     if isinstance(mean, EstimateMean):
         spec.mean.estimate_rows = unsigned(mean.rows, "mean.rows")
     elif mean is not None:

@@ -15,7 +15,7 @@ VectorStoreName: TypeAlias = Literal["none", "int8", "float16", "float32"]
 ScoringName: TypeAlias = Literal["auto", "symmetric", "asymmetric", "float"]
 FillName: TypeAlias = Literal["nothing", "random", "relaxed"]
 PriorityName: TypeAlias = Literal["step", "bulk"]
-StateName: TypeAlias = Literal["serving", "data_loss", "fenced", "loading"]
+StateName: TypeAlias = Literal["serving", "data_loss", "fenced", "loading", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class CollectionInfo:
         mean: float32 [d] that the encoder subtracts; None = zero, or not estimated yet.
         estimate_mean: asked for at creation; None = it was not.
         shards: number of shards.
-        recall_target: of the probed scan, where a request names none.
+        recall_target: where a request names none; see `MineOptions`.
         fingerprint: of its encoder; empty until the encoder is frozen.
         watermark: its state.
         newest: the newest version in it.
@@ -76,21 +76,36 @@ class Stats:
 
     Attributes:
         collection: the collection.
+        loose_rows: rows that have not been given their bucket yet: every search looks at them.
         shards: its shards.
         bucket_max_over_mean: largest bucket over the mean.
         bucket_variation: standard deviation of bucket sizes over their mean.
         bucket_empty_share: share of empty buckets.
         bucket_entropy: entropy of bucket sizes over that of equal ones; 1 = balanced.
-        measured_recall: of the probed scan against the exact scan; 1 where scans are exact.
+        measured_recall: of about the last thousand sampled anchors, as they were served, against their exact answers; 1
+            where nothing was measured: scans are exact, or nobody has mined yet.
     """
 
     collection: CollectionInfo
+    loose_rows: int
     shards: tuple[ShardStats, ...]
     bucket_max_over_mean: float
     bucket_variation: float
     bucket_empty_share: float
     bucket_entropy: float
     measured_recall: float
+
+    @property
+    def bucket_rows(self) -> NDArray[np.int64]:
+        """int64 [buckets]: live rows of each bucket over all shards; one number where there are no buckets.
+
+        Shards that were asked while a bucket came or went may differ in how many they have: then each shard's part of
+        a bucket counts as one.
+        """
+        sizes = [np.array(shard.bucket_rows, np.int64) for shard in self.shards]
+        alike = len({len(rows) for rows in sizes}) == 1
+        rows: NDArray[np.int64] = np.sum(sizes, axis=0) if alike else np.concatenate(sizes)
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ STATES: Final[dict[str, int]] = {
     "data_loss": collection_pb2.SERVING_STATE_DATA_LOSS,
     "fenced": collection_pb2.SERVING_STATE_FENCED,
     "loading": collection_pb2.SERVING_STATE_LOADING,
+    "failed": collection_pb2.SERVING_STATE_FAILED,
 }
 OUTCOMES: Final[dict[int, Outcome]] = {
     mining_pb2.OUTCOME_FULL: Outcome.FULL,
@@ -115,10 +116,12 @@ def snapshot(message: collection_pb2.CreateSnapshotResponse) -> Snapshot:
 def stats(message: collection_pb2.GetStatsResponse) -> Stats:
     return Stats(
         collection=collection(message.collection),
+        loose_rows=sum(shard.loose_rows for shard in message.shards),
         shards=tuple(
             ShardStats(
                 shard=shard.shard,
                 rows=shard.rows,
+                loose_rows=shard.loose_rows,
                 dead_rows=shard.dead_rows,
                 tombstones=shard.tombstones,
                 memory_bytes=dict(shard.memory_bytes),

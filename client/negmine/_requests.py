@@ -18,7 +18,7 @@ from negmine._models import ServerInfo
 from negmine._options import MineArgs
 from negmine._policies import policy_message, policy_names, pool_of, protection_message
 from negmine._ragged import Ragged, ragged
-from negmine._scalars import choice, unsigned
+from negmine._scalars import choice, share, unsigned
 from negmine.encoder import DIMENSION_MAX
 from negmine.v1 import mining_pb2, types_pb2
 
@@ -186,7 +186,7 @@ def _base(collection: str, k: int, options: dict[str, Any]) -> mining_pb2.MineRe
         if name in options:
             setattr(request, name, bool(options[name]))
     if "recall_target" in options:
-        request.recall_target = float(options["recall_target"])
+        request.recall_target = share(options["recall_target"], "recall_target")
     if "protection" in options:
         request.protection.CopyFrom(protection_message(options["protection"]))
     if "policy" in options:

@@ -235,10 +235,24 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class ShardStats:
-    """One shard: counts, bytes in memory by kind, and its log."""
+    """One shard: counts, bytes in memory by kind, and its log.
+
+    Attributes:
+        shard: its number.
+        rows: live rows.
+        loose_rows: of these, rows that have not been given their bucket yet: every search looks at them.
+        dead_rows: overwritten or deleted rows that wait for compaction.
+        tombstones: deletes that are remembered.
+        memory_bytes: by kind: codes, ids, versions, …
+        log_bytes: behind the latest snapshot.
+        snapshot_sequence: of the latest snapshot; 0 = none.
+        sequence: up to which the log is applied.
+        bucket_rows: live rows of each bucket; one number where there are no buckets.
+    """
 
     shard: int
     rows: int
+    loose_rows: int
     dead_rows: int
     tombstones: int
     memory_bytes: dict[str, int]

@@ -16,6 +16,13 @@ def unsigned(value: Any, field: str, *, bits: int = 32) -> int:
     return int(value)
 
 
+def share(value: Any, field: str) -> float:
+    """The value, where it is a share of something that is not empty."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= 1:
+        raise InvalidInput(f"{field} is {value!r}; expected more than 0, at most 1", field=field)
+    return float(value)
+
+
 def choice(value: str, choices: dict[str, int], field: str) -> int:
     """The wire's number of a named choice."""
     if value not in choices:

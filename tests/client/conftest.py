@@ -42,7 +42,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     ports, log = folder / "ports.json", folder / "log"
     command = [sys.executable, "-m", "negmine_server", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"]
-    command += [f"--data-dir={folder / 'data'}", f"--ports-file={ports}"]
+    command += [f"--data-dir={folder / 'data'}", f"--ports-file={ports}", "--bucket-from-rows=20000"]
     with log.open("w") as output:
         process = subprocess.Popen(
             command, stderr=output, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

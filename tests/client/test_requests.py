@@ -99,6 +99,11 @@ def test_every_option_finds_its_field() -> None:
         ({"positive_scores": [1.0]}, "positive_scores has shape"),
         ({"policy": "top"}, "policy is 'top'; expected one of Top, Window"),
         ({"protection": negmine.Protection(max_score="x")}, "protection is"),
+        ({"recall_target": 0}, "recall_target is 0; expected more than 0, at most 1"),
+        ({"recall_target": 7.0}, "recall_target is 7.0"),
+        ({"recall_target": float("nan")}, "recall_target is nan"),
+        ({"recall_target": "0.9"}, "recall_target is '0.9'"),
+        ({"recall_target": True}, "recall_target is True"),
         ({"seed": 1 << 64}, "seed is 18446744073709551616"),
     ],
 )

@@ -15,6 +15,7 @@ _OPTIONS: Final = {  # by the names that the server knows them by
     "spec.vectors": "--vectors",
     "spec.shards": "--shards",
     "spec.recall_target": "--recall-target",
+    "recall_target": "--recall-target",
     "spec.mean.estimate_rows": "--estimate-mean-rows",
     "version.step": "--step",
     "version.generation": "--generation",

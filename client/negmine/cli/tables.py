@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 import negmine
+from negmine.cli.histogram import histogram, powers_of_two
 
 
 def properties(pairs: Mapping[str, object]) -> Table:
@@ -116,7 +117,7 @@ def collections_table(infos: Sequence[negmine.CollectionInfo], aliases: Mapping[
 
 
 def stats_table(stats: negmine.Stats) -> RenderableType:
-    """A collection with its shards and their balance."""
+    """A collection with its shards, and the balance of its buckets as numbers and as a histogram."""
     columns = dict.fromkeys(
         ("shard", "rows", "dead", "deletes", "memory", "B/row", "log", "snapshot", "sequence"), "right"
     )
@@ -136,16 +137,24 @@ def stats_table(stats: negmine.Stats) -> RenderableType:
                 shard.sequence,
             )
         )
-    buckets = sum(len(shard.bucket_rows) for shard in stats.shards)
-    balance = properties(
-        {
-            "buckets": f"{buckets:,}, {stats.bucket_empty_share:.0%} empty",
-            "balance": f"largest / mean {stats.bucket_max_over_mean:.2f}, deviation / mean "
-            f"{stats.bucket_variation:.2f}, entropy {stats.bucket_entropy:.3f}",
-            "measured recall": stats.measured_recall,
-        }
-    )
-    return Group(collection_table(stats.collection), balance, Text(), grid(columns, rows, "no shards"))
+    shards = grid(columns, rows, "no shards")
+    return Group(collection_table(stats.collection), *_buckets(stats), Text(), shards)
+
+
+def _buckets(stats: negmine.Stats) -> list[RenderableType]:
+    """How rows are spread over buckets, and the recall that searches of them have."""
+    rows = stats.bucket_rows
+    recall = f"{stats.measured_recall:.4f}, target {shown(stats.collection.recall_target)}"
+    if len(rows) == 1:
+        return [properties({"buckets": "none: every search looks at all rows", "measured recall": recall})]
+    balance = {
+        "buckets": f"{len(rows):,}, {stats.bucket_empty_share:.0%} empty",
+        "balance": f"largest / mean {stats.bucket_max_over_mean:.2f}, deviation / mean {stats.bucket_variation:.2f}, "
+        f"entropy {stats.bucket_entropy:.3f}",
+        "loose rows": f"{stats.loose_rows:,}, in no bucket yet",
+        "measured recall": recall,
+    }
+    return [properties(balance), Text(), histogram(powers_of_two(rows), "rows in a bucket", "buckets")]
 
 
 def server_table(info: negmine.ServerInfo, target: str) -> Table:

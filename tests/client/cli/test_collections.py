@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import negmine
+import numpy as np
 import pytest
 from command_line import Ran
 
@@ -55,7 +57,7 @@ def test_an_alias_is_no_collection_with_other_settings(
         (("x", "--dimension", 0), "negmine: --dimension is 0"),
         (("x", "--dimension", 8, "--bits", 100), "negmine: --bits is 100; expected a multiple of 64"),
         (("x", "--dimension", 8, "--shards", 3), "negmine: --shards is 3"),
-        (("x", "--dimension", 8, "--recall-target", 2), "recall_target is 2.0"),
+        (("x", "--dimension", 8, "--recall-target", 2), "negmine: --recall-target is 2.0"),
     ],
 )
 def test_settings_that_the_server_refuses(cli: Callable[..., Ran], arguments: tuple[object, ...], said: str) -> None:
@@ -78,9 +80,29 @@ def test_stats_and_snapshot(cli: Callable[..., Ran], fresh: negmine.Collection, 
     stats = cli("stats", fresh.name, "--json").json
     assert stats["collection"]["rows"] == 200
     assert sum(shard["rows"] for shard in stats["shards"]) == 200
-    assert "step 4 of generation 0" in cli("stats", fresh.name).out
+    shown = cli("stats", fresh.name).out
+    assert "step 4 of generation 0" in shown
+    assert "none: every search looks at all rows" in shown
+    assert "rows in a bucket" not in shown
     assert cli("snapshot", fresh.name, "--json").json["rows"] == 200
     assert "200" in cli("snapshot", fresh.name).out
+
+
+def test_stats_of_buckets(cli: Callable[..., Ran], fresh: negmine.Collection) -> None:
+    rows = np.random.default_rng(3).standard_normal((20_000, 16), dtype=np.float32)
+    fresh.upsert(np.arange(20_000), rows)
+    deadline = time.monotonic() + 60
+    while len(fresh.stats().bucket_rows) == 1 or fresh.stats().loose_rows:
+        assert time.monotonic() < deadline, fresh.stats()
+        time.sleep(0.05)
+    stats = cli("stats", fresh.name, "--json").json
+    assert sum(sum(shard["bucket_rows"]) for shard in stats["shards"]) == 20_000
+    lines = {line.split("  ")[0]: line for line in cli("stats", fresh.name).out.splitlines()}
+    assert f"{fresh.stats().loose_rows:,}, in no bucket yet" in lines["loose rows"]
+    assert lines["measured recall"].rstrip().endswith(", target 0.95")
+    bars = [line for line in cli("stats", fresh.name).out.splitlines() if line.endswith("#")]
+    counts = [int(line.split("  ")[-2].replace(",", "")) for line in bars]
+    assert sum(counts) == len(stats["shards"][0]["bucket_rows"])
 
 
 def test_drop_asks_or_wants_yes(cli: Callable[..., Ran], fresh: negmine.Collection, live: negmine.Client) -> None:

@@ -33,10 +33,12 @@ def test_an_n_tuple_file_holds_what_the_sdk_mines(
     cli: Callable[..., Ran], filled: negmine.Collection, anchors: Path, vectors: np.ndarray, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.parquet"
-    ran = cli("mine", filled.name, anchors, "-k", 4, "-o", out, "--format", "n-tuple", "--batch-rows", 7, "--json")
+    ran = cli(
+        "mine", filled.name, anchors, "-k", 4, "-o", out, "--format", "n-tuple", "--batch-rows", 7, "--exact", "--json"
+    )
     assert ran.code == 0
     assert ran.err == ""
-    expected = mined(filled, vectors, 4)
+    expected = mined(filled, vectors, 4, exact=True)
     table = pq.read_table(out)
     first = np.concatenate([[0], np.cumsum([max(1, len(one)) for one in POSITIVES])[:-1]])
     for place in range(4):
@@ -72,10 +74,12 @@ def test_provenance_says_what_decided_the_file(
 
 def test_stdin_to_stdout(piped: Callable[..., Ran], filled: negmine.Collection, vectors: np.ndarray) -> None:
     text = "".join(json.dumps({"id": number, "embedding": vectors[number].tolist()}) + "\n" for number in (3, 4))
-    ran = piped("mine", filled.name, "-", "-o", "-", "-k", 2, "--format", "labeled-list", "--json", stdin=text)
+    ran = piped(
+        "mine", filled.name, "-", "-o", "-", "-k", 2, "--format", "labeled-list", "--exact", "--json", stdin=text
+    )
     assert ran.code == 0
     assert ran.err == ""
-    expected = filled.mine(vectors[3:5], 2, own_ids=[3, 4])
+    expected = filled.mine(vectors[3:5], 2, own_ids=[3, 4], exact=True)
     rows = [json.loads(line) for line in ran.out.splitlines()]
     assert [row["anchor"] for row in rows] == [3, 4]
     assert [row["documents"] for row in rows] == expected.ids.tolist()
@@ -94,7 +98,7 @@ def test_margins_groups_and_queries_reach_the_server(
         answer=(np.arange(200) + 1) % 200,
     )
     named = ("--embedding-column", "vec", "--group-column", "own", "--positives", "answer")
-    ran = cli("mine", filled.name, anchors, "-k", 3, "-o", out, *named, "--relative-margin", 0.1, "--json")
+    ran = cli("mine", filled.name, anchors, "-k", 3, "-o", out, *named, "--relative-margin", 0.1, "--exact", "--json")
     expected = filled.mine(
         vectors,
         3,
@@ -102,6 +106,7 @@ def test_margins_groups_and_queries_reach_the_server(
         groups=np.arange(200) % 4,
         positives=((np.arange(200) + 1) % 200)[:, None],
         protection=negmine.Protection(relative_margin=0.1),
+        exact=True,
     )
     table = pq.read_table(out)
     assert table["negative"].to_pylist() == expected.ids[expected.ids >= 0].tolist()
