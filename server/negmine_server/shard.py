@@ -28,7 +28,7 @@ from negmine_server.index.frozen import Frozen, from_snapshot
 from negmine_server.index.pages import Allocate, gather
 from negmine_server.index.rows import Rows, Stats
 from negmine_server.scan import cpu
-from negmine_server.scan.probing import probed
+from negmine_server.scan.probing import searches
 from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import Objects
 from negmine_server.storage.records import decode_batch
@@ -144,9 +144,11 @@ class Shard:
 
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """The best r visible rows per anchor, by the scan's score; with `rescore` also their exact scores."""
-        view, options = self._rows.view, self.options
-        plan = None if query.probes is None else probed(view, query.probes)
-        return cpu.top_r(view, query, r, options.bits, options.metric, plan=plan, rescored=rescore)
+        return self.searches(query, r, 1, rescore=rescore)[0]()
+
+    def searches(self, query: Query, r: int, parts: int, *, rescore: bool) -> list[Callable[[], Candidates]]:
+        """As `search`, in at most `parts` pieces of work: the best of all their results is the answer."""
+        return searches(self._rows.view, query, r, parts, self.options.metric, rescored=rescore)
 
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """Scores of (anchor, id) pairs [m], by the query's scoring or exactly; and whether each id is here."""
@@ -183,9 +185,7 @@ class Shard:
     def reroute(self, bucket: int, most: int, route: Callable[[U64], I64]) -> int:
         """Moves what `buckets.misplaced` finds; returns how many rows. Routes on this thread, moves between commits."""
         moves = buckets.misplaced(self._rows.view, bucket, most, route)
-        if not len(moves.rows):
-            return 0
-        return self._committer.call(lambda _: self._rows.move(moves.view, moves.rows, moves.buckets))
+        return self._committer.call(lambda _: moves.apply(self._rows)) if moves.rows.size else 0
 
     def snapshot(self) -> SnapshotResult:
         """Writes a snapshot of the state at this call, or later, and trims the log behind it. Blocks."""

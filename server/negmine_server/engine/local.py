@@ -158,7 +158,9 @@ class LocalEngine:
             turns = [self._threads.submit(self._search_in_turn, block, r, rescore) for block in blocks]
             parts = [turn.result() for turn in turns]
         else:
-            sides = [self._threads.submit(shard.search, query, r, rescore=rescore) for shard in self._shards]
+            pieces = -(-self._workers // len(self._shards))
+            works = [work for shard in self._shards for work in shard.searches(query, r, pieces, rescore=rescore)]
+            sides = [self._threads.submit(work) for work in works]
             parts = [merge([side.result() for side in sides], r)]
         found = parts[0] if len(parts) == 1 else _stack(parts)
         elapsed = time.perf_counter() - begin

@@ -9,7 +9,7 @@ import numpy as np
 
 from negmine_server.domain import I64, U64
 from negmine_server.index.pages import View, codes_of
-from negmine_server.index.rows import Located
+from negmine_server.index.rows import Located, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +19,10 @@ class Moves:
     view: View
     rows: I64
     buckets: I64
+
+    def apply(self, rows: Rows) -> int:
+        """On the writer's thread; returns how many were moved."""
+        return rows.move(self.view, self.rows, self.buckets)
 
 
 def bucket_of(located: Located) -> I64:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
-from negmine_server.domain import I32, I64
+from negmine_server.domain import I32, I64, Candidates, Metric, Query
 from negmine_server.index.blocks import LOOSE
 from negmine_server.index.native import as_compiled, compiled
 from negmine_server.index.pages import View
-from negmine_server.scan.plan import Plan
+from negmine_server.scan import cpu
+from negmine_server.scan.plan import Plan, everything
 
 _FIRST = 2  # the nearest buckets are looked at first, which raises the bars for all others
+
+
+def searches(
+    view: View, query: Query, r: int, parts: int, metric: Metric, *, rescored: bool
+) -> list[Callable[[], Candidates]]:
+    """`cpu.top_r` over what the query probes, as at most `parts` pieces of work of about the same size."""
+    search = partial(cpu.top_r, view, query, r, view.words * 64, metric, rescored=rescored)
+    if query.probes is None and parts == 1:
+        return [search]
+    plan = everything(view, query.rows) if query.probes is None else probed(view, query.probes)
+    return [partial(search, plan=part) for part in (plan.split(parts) if parts > 1 else [plan])]
 
 
 def probed(view: View, probes: I64) -> Plan:
