@@ -66,11 +66,14 @@ class Stack:
 
         wait_until(healthy, 120, lambda: self.container("negmine").logs().decode()[-3000:])
 
+    def prometheus(self, path: str) -> dict[str, Any]:
+        """The data that Prometheus answers with."""
+        with urlopen(f"http://{self.address('prometheus', 9090)}/api/v1/{path}", timeout=10) as reply:
+            return json.load(reply)["data"]
+
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples that Prometheus gives for an expression."""
-        url = f"http://{self.address('prometheus', 9090)}/api/v1/query?query={quote(expression)}"
-        with urlopen(url, timeout=10) as reply:
-            return json.load(reply)["data"]["result"]
+        return self.prometheus(f"query?query={quote(expression)}")["result"]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:
@@ -142,6 +145,29 @@ def test_the_stack_mines_is_scraped_and_keeps_its_data(stack: Stack) -> None:
         after = client.collection("items").mine(vectors[:8], k=5, own_ids=ids[:8])
     np.testing.assert_array_equal(after.ids, before.ids)
     np.testing.assert_array_equal(after.scores, before.scores)
+
+
+def test_alerts_are_evaluated_and_fire_when_they_should(stack: Stack) -> None:
+    with negmine.Client(stack.address("negmine", 7654)) as client:
+        client.create_collection("alerts", dimension=DIMENSION, recall_target=0.9)
+    wait_until(
+        lambda: bool(stack.query('negmine_measured_recall{collection="alerts"} > negmine_recall_target')),
+        60,
+        lambda: stack.container("prometheus").logs().decode(),
+    )
+
+    def rules() -> list[dict[str, Any]]:
+        return [rule for group in stack.prometheus("rules")["groups"] for rule in group["rules"]]
+
+    def evaluated() -> bool:
+        return bool(rules()) and all(rule["health"] == "ok" for rule in rules())
+
+    wait_until(evaluated, 60, lambda: json.dumps(rules()))
+    assert "NegmineRecallBelowTarget" in {rule["name"] for rule in rules()}
+    exit_code, told = stack.container("prometheus").exec_run(
+        ["promtool", "test", "rules", "/etc/prometheus/tests/alerts.yml"]
+    )
+    assert exit_code == 0, told.decode()
 
 
 def test_the_server_runs_without_privileges(stack: Stack) -> None:
