@@ -108,7 +108,8 @@ class Client:
             seed: of the encoder's rotation.
             mean: subtracted before encoding: None = zero, float [dimension], or EstimateMean(rows).
             shards: a power of two; 0 = the server's choice.
-            recall_target: of the probed scan where a request names none, in (0, 1]; None = the server's default.
+            recall_target: share of the exact answer that a search is to find where its request names none, in (0, 1];
+                None = the server's default. See `MineOptions`.
             exist_ok: succeed where a collection of this name and the same settings exists.
 
         Raises:

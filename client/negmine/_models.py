@@ -39,7 +39,7 @@ class CollectionInfo:
         mean: float32 [d] that the encoder subtracts; None = zero, or not estimated yet.
         estimate_mean: asked for at creation; None = it was not.
         shards: number of shards.
-        recall_target: where a request names none; see `MineOptions`.
+        recall_target: share of the exact answer to be found where a request names none; see `MineOptions`.
         fingerprint: of its encoder; empty until the encoder is frozen.
         watermark: its state.
         newest: the newest version in it.

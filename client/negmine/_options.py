@@ -12,6 +12,13 @@ from negmine._results import Watermark
 class MineOptions(TypedDict, total=False):
     """Keyword arguments of `mine`; arrays may be numpy arrays, torch tensors or lists. B is the number of anchors.
 
+    A search need not look at all rows, nor find all of the exact answer: the top of the exact scan of the codes or,
+    where candidates are rescored, of the stored vectors themselves. `recall_target` is the share of it that is found,
+    averaged over queries. What that takes (buckets probed, candidates rescored) the server learns from live queries
+    that it answers exactly too; so the same call may get another answer later. Until it has learnt, every bucket is
+    looked at and 16 candidates are rescored for each that is wanted. An anchor that would be left with too few looks at
+    all buckets.
+
     Attributes:
         own_ids: int [B], the anchor's own id in the collection, never returned; -1 = it has none.
         positives: ids never returned, in one of four forms: a list of B lists of ids; a tuple (offsets [B + 1],
@@ -26,13 +33,15 @@ class MineOptions(TypedDict, total=False):
         protection: false-negative protection by score.
         policy: how the k are picked; Top() unless set.
         scoring: "auto", "symmetric", "asymmetric" or "float".
-        exact: the exact top of the codes; or
-        recall_target: share of it that must be found, in (0, 1]; the collection's unless set.
+        exact: look at all rows' codes, and rescore as many candidates as when nothing was learnt (or `pool`): the same
+            answer each time while the rows are the same; or
+        recall_target: share of the exact answer to be found, in (0, 1]; 1 = as `exact`; the collection's unless set.
+            With scoring "float" all rows are looked at whatever it is.
         rescore: on stored vectors; where the collection keeps them, unless set.
-        pool: candidates scanned per anchor before filters; 0 = chosen by the server.
+        pool: candidates per anchor before filters, which are rescored; 0 = chosen by the server.
         max_scanned: most candidates looked at per anchor before it is given up as starved; 0 = the server's setting.
         fill: what fills the places of starved anchors: "nothing", "random" or "relaxed".
-        seed: of every random choice: same seed and same state of the index, same answer.
+        seed: of every random choice: with `exact`, same seed and same state of the index, same answer.
         min_watermark: wait until the collection has reached it (read your writes).
         priority: "step" where a training step waits, "bulk" where nobody does.
         return_versions: fill `steps` and `generations`.

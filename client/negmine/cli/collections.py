@@ -61,9 +61,12 @@ class Spec:
         int | None,
         typer.Option(help="Estimate the mean to subtract from this many first rows.", rich_help_panel=_PANEL),
     ] = None
-    recall_target: Annotated[float | None, typer.Option(help="Of probed scans, in (0, 1].", rich_help_panel=_PANEL)] = (
-        None
-    )
+    recall_target: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the exact answer to find where a search names none, in (0, 1].", rich_help_panel=_PANEL
+        ),
+    ] = None
 
     def create(self, client: negmine.Client, name: str, dimension: int, *, exist_ok: bool) -> negmine.CollectionInfo:
         """Creates the collection and describes it.
@@ -154,7 +157,7 @@ def list_(context: typer.Context) -> None:
 
 
 def stats(context: typer.Context, name: Annotated[str, NAME]) -> None:
-    """Show a collection with its counts, sizes and balance."""
+    """Show a collection with its counts, sizes, recall, and a histogram of its buckets."""
     session = session_of(context)
     with session.client() as client:
         found = client.collection(name).stats()

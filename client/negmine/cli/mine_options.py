@@ -198,9 +198,11 @@ class ScanOptions:
     scoring: Annotated[
         ScoringMode, typer.Option(metavar="NAME", help="auto, symmetric, asymmetric or float.", rich_help_panel=_SCAN)
     ] = ScoringMode.AUTO
-    exact: Annotated[bool, typer.Option("--exact", help="The exact top of the codes.", rich_help_panel=_SCAN)] = False
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Look at all rows; the same answer each time.", rich_help_panel=_SCAN)
+    ] = False
     recall_target: Annotated[
-        float | None, typer.Option(help="Share of the exact top to find, in (0, 1].", rich_help_panel=_SCAN)
+        float | None, typer.Option(help="Share of the exact answer to find, in (0, 1].", rich_help_panel=_SCAN)
     ] = None
     rescore: Annotated[
         bool | None,
