@@ -43,6 +43,7 @@ from negmine_server.warm_up import warm_up
 LOG = logging.getLogger(__name__)
 BACKEND = "cpu"
 DRAIN_POLL_S = 0.05
+QUIET_S = 1.0  # without a search, after which buckets are kept at full speed
 _SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
     for file, name in (
@@ -90,7 +91,7 @@ class App:
         on_disk = settings.vectors_in == "disk"
         self._allocate_vectors = arrays_on_disk(self._objects.scratch) if on_disk else np.zeros
         self._catalog = Catalog(self._objects, self._opener(), collections_max=settings.collections_max)
-        self._keeper = Keeper(self._catalog)
+        self._keeper = Keeper(self._catalog, lambda: self._batcher.quiet_s < QUIET_S)
         self._health = health.aio.HealthServicer()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._serve_metrics()  # before the gRPC server is there, which would have to be stopped when this fails

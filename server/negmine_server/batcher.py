@@ -13,6 +13,7 @@ the next one lingers until as many calls are there again, for no more than a sha
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -87,7 +88,7 @@ class Batcher(Generic[Request, Ready, Scanned, Reply]):
         self._lines = [_Line() for _ in range(PRIORITIES)]
         self._calls = self._anchors = 0  # that wait
         self._awaited = 1  # calls that a free worker waits for
-        self._last_calls, self._last_s = 1, 0.0
+        self._last_calls, self._last_s, self._last_at = 1, 0.0, -math.inf
         self._scanning = 0  # batches that were taken and whose scan has not ended
         self._closed = False
         self._changed = Condition()
@@ -112,6 +113,11 @@ class Batcher(Generic[Request, Ready, Scanned, Reply]):
             self._drop(call)
             raise
         return reply
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since the last scan ended."""
+        return 0.0 if self._scanning else time.perf_counter() - self._last_at
 
     def close(self) -> None:
         """Ends the workers after the batches they have; calls that wait are cancelled."""
@@ -193,7 +199,8 @@ class Batcher(Generic[Request, Ready, Scanned, Reply]):
         scanned = [part for group in groups.values() for part in self._scan(group)]
         with self._changed:
             self._scanning -= 1
-            self._last_s = time.perf_counter() - begin
+            self._last_at = time.perf_counter()
+            self._last_s = self._last_at - begin
             self._changed.notify()
         for group, result in scanned:
             try:

@@ -69,13 +69,14 @@ class Curve:
     def smallest(self, target: float, answer: int) -> int | None:
         """The smallest n with a recall of at least `target` for answers of this size; None if none is known.
 
-        One standard error is added to the target, so that few measured queries do not promise too much.
+        A standard error is added to the target, so that few measured queries do not promise too much; it is taken as
+        half of what it would be if a query found all of its answer or nothing.
         """
         curve = self._of(answer)
         if curve is None:
             return None
         recall, weight = curve
-        reached = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight) >= target
+        reached = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight) / 2 >= target
         return int(reached.argmax()) + 1 if reached.any() else None
 
     def recall(self, n: int, answer: int) -> float | None:

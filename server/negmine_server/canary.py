@@ -23,7 +23,7 @@ from negmine_server.engine.local import Engine
 from negmine_server.index.partition import Partition, points_of
 
 SAMPLE_ANCHORS = 16  # of one Mine
-STAND_INS = 64
+STAND_INS = 256
 STAND_IN_ANSWER = 1024
 POOL_MAX = 4096  # candidates among which the items of a rescored answer are looked for
 SHARE = 0.02  # of one core's time

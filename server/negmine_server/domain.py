@@ -23,6 +23,7 @@ Bool = NDArray[np.bool_]
 
 NO_GROUP = -1  # an item or anchor without a group
 NO_ID = -1  # padding in an id matrix, and "no own id" of an anchor
+NO_NUMBER = 2**62  # beyond every bucket's
 STEP_BITS = 40
 STEP_MAX = (1 << STEP_BITS) - 1
 
@@ -129,6 +130,7 @@ class Query:
     forbid_tags: U64  # [B], none of these bits
     min_steps: I64  # [B], lowest model step admitted
     probes: I64 | None = None  # [B, P] numbers of the buckets to look at, nearest first, -1 = none; None = every row
+    new_buckets: int = NO_NUMBER  # buckets from this number on are looked at too: they came after the probes
 
     @property
     def rows(self) -> int:

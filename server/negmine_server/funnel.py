@@ -171,7 +171,8 @@ class _Mine:
         whole, partition = self._query, self._engine.partition
         effort, pools = self._effort()
         if partition is not None and effort.probes is not None and effort.probes < len(partition):
-            self._query = replace(whole, probes=partition.nearest(points_of(whole), effort.probes))
+            probes = partition.nearest(points_of(whole), effort.probes)
+            self._query = replace(whole, probes=probes, new_buckets=partition.next_number)
         short = self._rounds(anchors, pools, exclusions)
         if short.size:
             self._survivors.forget(short)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 from weakref import WeakKeyDictionary
 
@@ -16,11 +17,18 @@ TROUBLE_S = 5.0  # in which a collection is left alone after an error
 
 
 class Keeper:
-    """Runs from `start` to `stop`. It works at most half of the time, so that searches have the cores, but for
-    collections that are behind: their searches look at many loose rows."""
+    """Runs from `start` to `stop`.
 
-    def __init__(self, catalog: Catalog) -> None:
+    While there are searches it works at most half of the time, so that they have the cores; but not where a collection
+    is behind, whose searches look at many loose rows.
+
+    Args:
+        searching: whether there have been searches lately.
+    """
+
+    def __init__(self, catalog: Catalog, searching: Callable[[], bool] = lambda: False) -> None:
         self._catalog = catalog
+        self._searching = searching
         self._left_until: WeakKeyDictionary[Collection, float] = WeakKeyDictionary()
         self._stop_asked = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
@@ -39,8 +47,10 @@ class Keeper:
         while not self._stop_asked.is_set():
             begin = time.perf_counter()
             busy, behind = self.round()
-            if not behind:
-                self._stop_asked.wait(time.perf_counter() - begin if busy else IDLE_S)
+            if not busy:
+                self._stop_asked.wait(IDLE_S)
+            elif not behind and self._searching():
+                self._stop_asked.wait(time.perf_counter() - begin)
 
     def round(self) -> tuple[bool, bool]:
         """A step of every collection that serves. Returns whether any was busy, and whether one is behind."""

@@ -29,13 +29,15 @@ from negmine_server.index import partition as partitions
 from negmine_server.index.blocks import LOOSE
 from negmine_server.index.partition import Partition
 from negmine_server.storage import tensors
-from negmine_server.storage.objects import Missing, Objects, delete_all
+from negmine_server.storage.objects import Missing, Objects
 
 LOG = logging.getLogger(__name__)
 
 SAMPLE_PER_BUCKET = 64  # rows that a centroid is trained from
-SPLIT_SAMPLE = 1024
-SPLIT_AT = 3.0  # times the rows aimed at
+TRAINED_MAX = 1024  # buckets trained at once, some seconds of work; splits make more
+SPLIT_SAMPLE = 256  # rows that each new bucket's centroid is trained from
+CHILDREN_MAX = 16  # of one split
+SPLIT_AT = 2.0  # times the rows aimed at
 MERGE_AT = 1 / 16
 NEIGHBOURS = 4  # buckets looked through after a split, for rows that are nearer to the new ones
 STEP_ROWS = 4096  # looked at in one step, per shard
@@ -82,6 +84,8 @@ class Rebalancer:
         self._saved_at = time.monotonic()
         self._checked_at = -math.inf
         self._loose = 0
+        self._total = 0  # rows, when last looked at
+        self._moved = 0  # rows, since what is stored was made to say so
         self._to_reassign: dict[int, None] = {}  # an ordered set
         self._indivisible: dict[int, int] = {}  # buckets that could not be split, and their rows then
 
@@ -114,7 +118,7 @@ class Rebalancer:
         if rows < self._options.from_rows:
             return False
         begin = time.perf_counter()
-        buckets = max(1, rows // self._options.aim(rows))
+        buckets = min(max(1, rows // self._options.aim(rows)), TRAINED_MAX)
         codes = self._engine.sample(None, buckets * SAMPLE_PER_BUCKET, self._seed)
         if not len(codes):  # deleted meanwhile
             return False
@@ -128,8 +132,7 @@ class Rebalancer:
 
     def _settle(self, partition: Partition) -> bool:
         """Some loose rows get their bucket, and one thing is done about the buckets themselves."""
-        moved = self._engine.reroute(LOOSE, STEP_ROWS)
-        _MOVED.labels("assigned").inc(moved)
+        moved = self._reroute("assigned", LOOSE)
         if partition.closing.any():
             self._empty(partition, int(partition.numbers[partition.closing.argmax()]))
             return True
@@ -142,21 +145,32 @@ class Rebalancer:
         if self._to_reassign and moved < STEP_ROWS:  # loose rows go first where there are many
             number = next(iter(self._to_reassign))
             del self._to_reassign[number]
-            _MOVED.labels("reassigned").inc(self._engine.reroute(number, STEP_ROWS))
+            self._reroute("reassigned", number)
             return True
-        return moved > 0
+        if moved:
+            return True
+        if self._moved > self._total / 4:  # else a restart would have to move them again
+            self._moved = 0
+            self._engine.snapshot()
+            return True
+        return False
+
+    def _reroute(self, reason: str, number: int) -> int:
+        moved = self._engine.reroute(number, STEP_ROWS)
+        _MOVED.labels(reason).inc(moved)
+        self._moved += moved
+        return moved
 
     def _empty(self, partition: Partition, number: int) -> None:
         """Moves rows out of a closing bucket; the partition drops it once it is empty."""
-        moved = self._engine.reroute(number, STEP_ROWS)
-        _MOVED.labels("closed").inc(moved)
+        self._reroute("closed", number)
         if not self._engine.bucket_rows().get(number):
             self._engine.partition = partition.changed(drop=[number])
 
     def _check_sizes(self, partition: Partition) -> bool:
         """Splits the largest bucket if it is too large, or closes the smallest if it is too small."""
         sizes = self._engine.bucket_rows()
-        total = sum(sizes.values())
+        total = self._total = sum(sizes.values())
         self._loose = sizes.pop(LOOSE, 0)
         aim = self._options.aim(total)
         rows = np.array([sizes.get(number, 0) for number in partition.numbers.tolist()])
@@ -164,7 +178,7 @@ class Rebalancer:
             number, size = int(partition.numbers[place]), int(rows[place])
             if size <= SPLIT_AT * aim:
                 break
-            if size > 2 * self._indivisible.get(number, 0) and self._split(partition, number, size):
+            if size > 2 * self._indivisible.get(number, 0) and self._split(partition, number, size, aim):
                 return True
         smallest = int(rows.argmin())
         if rows[smallest] >= MERGE_AT * aim or len(partition) == 1 or self._loose > total / 8:
@@ -173,15 +187,19 @@ class Rebalancer:
         _CHANGES.labels("merged").inc()
         return True
 
-    def _split(self, partition: Partition, number: int, size: int) -> bool:
-        centroids = partitions.split(self._engine.sample(number, SPLIT_SAMPLE, self._seed + number), self._seed)
+    def _split(self, partition: Partition, number: int, size: int, aim: int) -> bool:
+        """Puts as many buckets as fit in the place of one."""
+        children = min(max(2, round(size / aim)), CHILDREN_MAX)
+        codes = self._engine.sample(number, children * SPLIT_SAMPLE, self._seed + number)
+        centroids = partitions.split(codes, self._seed, children)
         if centroids is None:  # all its rows are alike
             self._indivisible[number] = size
             return False
         changed = partition.changed(add=centroids, close=[number])
-        near = changed.nearest(changed.centroids[-2:], NEIGHBOURS + 3).reshape(-1).tolist()
-        self._to_reassign |= dict.fromkeys(near)
-        for gone in (number, *changed.numbers[-2:].tolist()):
+        new = len(centroids)
+        near = changed.nearest(changed.centroids[-new:], NEIGHBOURS + new + 1).reshape(-1)
+        self._to_reassign |= dict.fromkeys(near.tolist())
+        for gone in (number, *changed.numbers[-new:].tolist()):
             self._to_reassign.pop(gone, None)
         self._indivisible.pop(number, None)
         self._engine.partition = changed
@@ -221,5 +239,4 @@ def load(objects: Objects, prefix: str) -> Partition | None:
         return partitions.restored(tensors.unpack(content)[0])
     except (Missing, NegmineError, tensors.Malformed, KeyError, IndexError, ValueError) as error:
         LOG.warning("%s is unreadable (%s): buckets are trained anew", keys[-1], error)
-        delete_all(objects, prefix)
         return None

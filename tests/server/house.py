@@ -12,10 +12,13 @@ from negmine.encoder import lengths_of
 from negmine_server.catalog import Catalog, Entry, Record
 from negmine_server.collection import Collection, Items
 from negmine_server.committer import CommitOptions
-from negmine_server.domain import Applied, Metric, VectorStore
+from negmine_server.domain import Applied, Metric, Scoring, VectorStore
 from negmine_server.errors import NegmineError
 from negmine_server.opening import Opener
+from negmine_server.options import MineOptions
 from negmine_server.rebalance import BucketOptions
+from negmine_server.select.protection import Protection
+from negmine_server.select.top import Top
 from negmine_server.shard import ShardOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import Data, LocalObjects
@@ -149,3 +152,28 @@ def upsert(collection: Collection, ids: ArrayLike, embeddings: Any, **changes: A
     """Upserts and waits; what became of it in each shard."""
     sent = collection.upsert(items(ids, embeddings, **changes))
     return [part.outcome.result(30) for part in sent]
+
+
+def mine_options(rows: int, k: int = 8, seed: int = 0, **changes: Any) -> MineOptions:
+    """Options for some anchors, everything else at its "none"."""
+    values: dict[str, Any] = {
+        "k": k,
+        "own_ids": np.full(rows, -1, np.int64),
+        "positive_offsets": np.zeros(rows + 1, np.int64),
+        "positive_ids": np.empty(0, np.int64),
+        "groups": np.full(rows, -1, np.int64),
+        "positive_scores": np.full(rows, np.nan, np.float32),
+        "require_tags": np.zeros(rows, np.uint64),
+        "forbid_tags": np.zeros(rows, np.uint64),
+        "min_steps": np.zeros(rows, np.int64),
+        "seeds": np.full(rows, seed, np.uint64),
+        "protection": Protection(),
+        "policy": Top(),
+        "scoring": Scoring.ASYMMETRIC,
+        "rescore": False,
+        "recall_target": 1.0,
+        "pool": 0,
+        "pool_max": 16_384,
+        "max_scanned": 65_536,
+    }
+    return MineOptions(**(values | changes))

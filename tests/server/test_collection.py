@@ -6,48 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from house import House, items, upsert
+from house import House, items, mine_options, upsert
 from live_wire import unit, vectors
 from negmine_server.collection import Collection
 from negmine_server.domain import Metric, Negatives, Scoring, VectorStore, Watermark
 from negmine_server.encode import Anchors
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput
 from negmine_server.metrics import Stages
-from negmine_server.options import MineOptions
 from negmine_server.select.policy import Policy
-from negmine_server.select.protection import Protection
 from negmine_server.select.top import Top
 from negmine_server.select.window import Window
 
 COUNT, BATCH = 400, 300
 
 
-def options(rows: int, k: int = 8, seed: int = 0, **changes: Any) -> MineOptions:
-    values: dict[str, Any] = {
-        "k": k,
-        "own_ids": np.full(rows, -1, np.int64),
-        "positive_offsets": np.zeros(rows + 1, np.int64),
-        "positive_ids": np.empty(0, np.int64),
-        "groups": np.full(rows, -1, np.int64),
-        "positive_scores": np.full(rows, np.nan, np.float32),
-        "require_tags": np.zeros(rows, np.uint64),
-        "forbid_tags": np.zeros(rows, np.uint64),
-        "min_steps": np.zeros(rows, np.int64),
-        "seeds": np.full(rows, seed, np.uint64),
-        "protection": Protection(),
-        "policy": Top(),
-        "scoring": Scoring.ASYMMETRIC,
-        "rescore": False,
-        "recall_target": 1.0,
-        "pool": 0,
-        "pool_max": 16_384,
-        "max_scanned": 65_536,
-    }
-    return MineOptions(**(values | changes))
-
-
 def mine(collection: Collection, anchors: Any, with_vectors: bool = False, **changes: Any) -> Negatives:
-    asked = options(len(anchors), **changes)
+    asked = mine_options(len(anchors), **changes)
     return collection.mine(Anchors(anchors, None, None), asked, with_vectors=with_vectors, stages=Stages())
 
 
@@ -115,7 +89,7 @@ def test_items_and_anchors_as_codes_are_as_good_as_embeddings(house: House, metr
         np.testing.assert_array_equal(got.ids, want.ids)
         np.testing.assert_array_equal(got.scores, want.scores)
     coded = by_codes.encoder.encode(anchors)
-    asked = options(10, scoring=Scoring.SYMMETRIC)
+    asked = mine_options(10, scoring=Scoring.SYMMETRIC)
     got = by_codes.mine(Anchors(None, coded.words, coded.norms), asked, with_vectors=False, stages=Stages())
     np.testing.assert_array_equal(got.ids, mine(by_rows, anchors, scoring=Scoring.SYMMETRIC).ids)
 

@@ -24,7 +24,7 @@ from negmine_server.domain import F32, I64, U64, Bool, Query, Scoring
 from negmine_server.index.kmeans import nearest_of, spherical_kmeans
 from negmine_server.index.native import compiled
 
-CELLS_SEARCHED = 6  # coarse cells in which a row's bucket is looked for
+CELLS_SEARCHED = 8  # coarse cells in which a row's bucket is looked for
 _FLAT_MAX = 128  # so few centroids are searched at once
 _CELLS_GROWTH = 1.5  # of centroids before the coarse cells are made anew
 _BLOCK_ROWS = 4096
@@ -138,17 +138,18 @@ def train(codes: U64, buckets: int, seed: int, first_number: int = 1) -> Partiti
     return _with_cells(centroids, first_number + np.arange(k), np.zeros(k, np.bool_), first_number + k)
 
 
-def split(codes: U64, seed: int) -> F32 | None:
-    """Two unit centroids [2, b] for codes [n, W] of one bucket; None where they cannot be told apart.
+def split(codes: U64, seed: int, children: int = 2) -> F32 | None:
+    """Unit centroids [2 to `children`, b] for codes [n, W] of one bucket; None where they cannot be told apart.
 
     Nor are a few outliers split from rows that are all alike: so small a bucket would be merged again.
     """
     if codes.shape[0] < 2:
         return None
     points = signs(codes)
-    centroids = spherical_kmeans(points, 2, seed)
-    shares = np.bincount(nearest_of(points, _rounded(centroids)), minlength=2) / len(points)
-    return centroids if shares.min() >= _SMALLER_SHARE else None
+    centroids = spherical_kmeans(points, children, seed)
+    shares = np.bincount(nearest_of(points, _rounded(centroids)), minlength=len(centroids)) / len(points)
+    centroids = centroids[shares >= _SMALLER_SHARE * 2 / children]
+    return centroids if len(centroids) >= 2 else None
 
 
 def restored(arrays: Mapping[str, NDArray[Any]]) -> Partition:

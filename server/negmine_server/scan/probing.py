@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from negmine_server.domain import I32, I64, Candidates, Metric, Query
+from negmine_server.domain import I32, I64, NO_NUMBER, Candidates, Metric, Query
 from negmine_server.index.blocks import LOOSE
 from negmine_server.index.native import as_compiled, compiled
 from negmine_server.index.pages import View
@@ -24,15 +24,19 @@ def searches(
     search = partial(cpu.top_r, view, query, r, view.words * 64, metric, rescored=rescored)
     if query.probes is None and parts == 1:
         return [search]
-    plan = everything(view, query.rows) if query.probes is None else probed(view, query.probes)
+    plan = everything(view, query.rows) if query.probes is None else probed(view, query.probes, query.new_buckets)
     return [partial(search, plan=part) for part in (plan.split(parts) if parts > 1 else [plan])]
 
 
-def probed(view: View, probes: I64) -> Plan:
-    """The rows of the buckets probes [B, P] (their numbers, nearest first; -1 = none), and the loose ones for all."""
+def probed(view: View, probes: I64, new_buckets: int = NO_NUMBER) -> Plan:
+    """The rows of the buckets probes [B, P] (their numbers, nearest first; -1 = none).
+
+    For all anchors: the loose rows, and buckets numbered from `new_buckets` on, which were split off since.
+    """
     lists = view.allocation.lists
-    loose = np.full((probes.shape[0], 1), LOOSE)
-    slots = lists.find(np.concatenate([probes, loose], axis=1))
+    late = lists.numbers[np.searchsorted(lists.numbers, new_buckets) :]
+    for_all = np.broadcast_to(np.append(LOOSE, late), (probes.shape[0], 1 + late.shape[0]))
+    slots = lists.find(np.concatenate([probes, for_all], axis=1))
     waves = [slots[:, :_FIRST], slots[:, _FIRST:]]
     grouped = [_grouped(as_compiled(wave), lists.offsets.shape[0] - 1) for wave in waves]
     (first, first_ends, first_queries), (rest, rest_ends, rest_queries) = grouped
