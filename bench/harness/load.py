@@ -42,6 +42,7 @@ class Command:
         rate: calls, or rows, a second.
         form: what is upserted: "float" or "code" (encoded in the load process).
         rows: ids that are upserted are below.
+        exact: whether every row is scanned, else what the collection's recall target asks for.
     """
 
     do: str
@@ -55,6 +56,7 @@ class Command:
     rate: float = 0.0
     form: str = "float"
     rows: int = 0
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,8 @@ def ours(command: Command) -> tuple[list[Call], Callable[[], Awaitable[None]]]:
         collection = client.collection(command.collection)
 
         async def call(anchors: F32) -> int:
-            return int((await collection.mine(anchors, command.k, scoring="symmetric", exact=True)).counts.sum())
+            accuracy: dict[str, Any] = {"exact": True} if command.exact else {}
+            return int((await collection.mine(anchors, command.k, scoring="symmetric", **accuracy)).counts.sum())
 
         return call
 
