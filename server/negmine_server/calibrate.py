@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from negmine_server.domain import I64, Bool, Scoring
 
 LEVELS = (16, 64, 256, 1024, 4096, 16_384)  # sizes of answers that curves are kept for
-MEMORY = 1000.0  # measured queries that count; older ones fade
+MEMORY = 1000.0  # measured queries that a curve remembers; older ones fade
+MEASURED_MEMORY = 200.0  # that the measured recall is a mean of
 NOT_FOUND = np.iinfo(np.int64).max  # a rank beyond all
 
 F64 = NDArray[np.float64]
@@ -66,8 +67,10 @@ class Curve:
         self._mass[level] *= factor
         self._weight[level] *= factor
 
-    def smallest(self, target: float, answer: int) -> int | None:
+    def smallest(self, target: float, answer: int, *, or_best: bool = False) -> int | None:
         """The smallest n with a recall of at least `target` for answers of this size; None if none is known.
+
+        With `or_best`, the n with the highest recall where none reaches the target.
 
         A standard error is added to the target, so that few measured queries do not promise too much; it is taken as
         half of what it would be if a query found all of its answer or nothing.
@@ -76,8 +79,11 @@ class Curve:
         if curve is None:
             return None
         recall, weight = curve
-        reached = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight) / 2 >= target
-        return int(reached.argmax()) + 1 if reached.any() else None
+        certain = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight) / 2
+        reached = certain >= target
+        if reached.any():
+            return int(reached.argmax()) + 1
+        return int(np.searchsorted(recall, recall[-1])) + 1 if or_best else None
 
     def recall(self, n: int, answer: int) -> float | None:
         """The recall that n gives; None where nothing is known."""
@@ -107,7 +113,7 @@ class Calibration:
 
     @property
     def measured(self) -> float | None:
-        """Recall of sampled queries as they were served, the last thousand or so; None before the first."""
+        """Recall of sampled queries as they were served, the last few hundred; None before the first."""
         return self._measured if self._measured_weight else None
 
     def effort(self, mode: Mode, target: float, answer: int, pool: int) -> Effort:
@@ -123,9 +129,9 @@ class Calibration:
             own = self._known(self._probes, mode)
             if own is None or not own.rescored:
                 return Effort(self._smallest(self._probes, mode, each, pool), None)
-            return Effort(
-                self._smallest(self._probes, mode, each, answer), self._smallest(self._pools, mode, each, answer)
-            )
+            pools = self._known(self._pools, mode)
+            enough = None if pools is None else self._pools[pools].smallest(each, answer, or_best=True)
+            return Effort(self._smallest(self._probes, mode, each, answer), enough)
 
     def observe(self, mode: Mode, bucket_ranks: I64, pool_ranks: I64 | None, served: Bool | None) -> None:
         """Takes in one measured query: ranks [R] of its exact answer, and which of it was found as it was served."""
@@ -134,7 +140,7 @@ class Calibration:
             if pool_ranks is not None:
                 self._pools.setdefault(mode, Curve()).observe(pool_ranks)
             if served is not None:
-                self._measured_weight = min(self._measured_weight + 1, MEMORY)
+                self._measured_weight = min(self._measured_weight + 1, MEASURED_MEMORY)
                 self._measured += (float(served.mean()) - self._measured) / self._measured_weight
 
     def fade(self) -> None:

@@ -46,15 +46,21 @@ class Sample:
     answer: int  # size of the exact answer
     probes: int | None  # buckets probed, None = all
     pool: int  # candidates rescored
+    target: float
 
 
 class Canary:
-    """Of one collection. `offer` may be called by any thread, `step` by one."""
+    """Of one collection. `offer` may be called by any thread, `step` by one.
 
-    def __init__(self, engine: Engine, encoder: Encoder, seed: int) -> None:
+    Args:
+        target: the collection's; requests that ask for less do not count in the measured recall.
+    """
+
+    def __init__(self, engine: Engine, encoder: Encoder, target: float, seed: int) -> None:
         self.calibration = Calibration()
         self._engine = engine
         self._encoder = encoder
+        self._target = target
         self._random = random.Random(seed)  # noqa: S311 (a sample, no secret)
         self._pending: deque[Sample] = deque()
         self._lock = Lock()
@@ -126,7 +132,8 @@ class Canary:
             if places is not None:
                 pool_ranks = places[row, counted]
                 served &= pool_ranks < sample.pool
-            self.calibration.observe(sample.mode, ranks[row, counted], pool_ranks, served)
+            counts = served if sample.target >= self._target else None
+            self.calibration.observe(sample.mode, ranks[row, counted], pool_ranks, counts)
 
     def _places(self, sample: Sample, ids: I64) -> I64:
         """How many candidates of the scan come before each item [b, R]."""

@@ -104,7 +104,7 @@ class Collection:
         self.encoder: Encoder = spec.encoder()
         self.engine = engine
         self.rebalancer = rebalancer
-        self.canary = Canary(engine, self.encoder, spec.seed)
+        self.canary = Canary(engine, self.encoder, spec.recall_target, spec.seed)
         self.gate = Gate(name)
         self._step_ahead_max = step_ahead_max
 

@@ -251,6 +251,7 @@ class _Mine:
             answer=options.wanted + 1 if options.rescore else int(pool.max()),
             probes=None if probes is None else probes.shape[1],
             pool=int(pool.min()),
+            target=options.recall_target,
         )
         self._canary.offer(sample)
 

@@ -55,8 +55,11 @@ def test_stand_ins_then_live_queries_keep_the_target(collection: Collection, tar
     assert found.scanned.max() < 0.7 * ROWS
     assert recall(found, truth) >= target - 0.03
     measured = collection.canary.calibration.measured
-    assert measured is not None
-    assert measured >= target - 0.03
+    if target < collection.spec.recall_target:
+        assert measured is None, "these asked for less than the collection promises"
+    else:
+        assert measured is not None
+        assert measured >= target - 0.03
 
 
 def test_probes_go_up_by_themselves_when_queries_become_harder(collection: Collection) -> None:
