@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from negmine_server.domain import Candidates
+from negmine_server.domain import Batch, Candidates, Metric, Scoring
 from negmine_server.engine.merge import merge
+from negmine_server.index import partition as partitions
+from negmine_server.index.blocks import LOOSE
+from negmine_server.index.buckets import misplaced
+from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
+from negmine_server.scan.probing import searches
 from negmine_server.select.filters import Exclusions, Survivors
 
 LOG = logging.getLogger(__name__)
@@ -37,4 +43,24 @@ def warm_up() -> None:
         floor=np.float32(-1),
     )
     Survivors(1, 2).absorb(found, found.scores, np.arange(1), exclusions)
+    _warm_buckets()
     LOG.info("kernels ready in %.2f s", time.perf_counter() - begin)
+
+
+def _warm_buckets() -> None:
+    """Routes, moves and probes some rows of as many buckets as have coarse cells."""
+    n = 4 * partitions.FLAT_MAX
+    codes = np.random.default_rng(0).integers(0, 2**64, (n, 1), np.uint64)
+    partition = partitions.train(codes, 2 * partitions.FLAT_MAX, 0)
+    rows = Rows(1)
+    rows.apply(Batch(ids=np.arange(n), versions=np.zeros(n, np.int64), codes=codes))
+    moves = misplaced(rows.view, LOOSE, n, partition.route)
+    moves.apply(rows)
+    query = warm.probe()
+    probes = partition.nearest(partitions.points_of(query), 2)
+    partition.ranks(partitions.points_of(query), probes)
+    for scoring in Scoring:
+        if scoring is not Scoring.FLOAT:
+            probed = replace(query, scoring=scoring, probes=probes)
+            for search in searches(rows.view, probed, 3, 2, Metric.COSINE, rescored=False):
+                search()

@@ -25,7 +25,7 @@ from negmine_server.index.kmeans import nearest_of, spherical_kmeans
 from negmine_server.index.native import compiled
 
 CELLS_SEARCHED = 8  # coarse cells in which a row's bucket is looked for
-_FLAT_MAX = 128  # so few centroids are searched at once
+FLAT_MAX = 128  # so few centroids are searched at once
 _CELLS_GROWTH = 1.5  # of centroids before the coarse cells are made anew
 _BLOCK_ROWS = 4096
 _SMALLER_SHARE = 1 / 16  # of a bucket's rows that go to the smaller half of a split, at least
@@ -101,7 +101,7 @@ class Partition:
         }
 
     def _route(self, points: F32) -> I64:
-        if len(self) <= _FLAT_MAX:
+        if len(self) <= FLAT_MAX:
             scores = points @ self.centroids.T
             scores[:, self.closing] = -np.inf
             nearest: I64 = self.numbers[scores.argmax(axis=1)]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from negmine_server.domain import F32, I64, STEP_MAX, U64, Query
-from negmine_server.index.native import Scalar, as_compiled, inlined, load_i64, load_u32, load_u64
+from negmine_server.index.native import Scalar, as_compiled, inlined, kernel, load_i64, load_u32, load_u64, popcount
 from negmine_server.index.pages import Column, View
+from negmine_server.scan.plan import Tile
 from negmine_server.scan.topr import Buffers, before, push
 
 _IDS = int(Column.IDS)
@@ -16,6 +17,7 @@ _VERSIONS = int(Column.VERSIONS)
 _DIED = int(Column.DIED)
 _GROUPS = int(Column.GROUPS)
 _TAGS = int(Column.TAGS)
+_ONE = np.float32(1).view(np.uint32)
 
 
 class Pages(NamedTuple):
@@ -52,6 +54,28 @@ def filters_of(query: Query) -> Filters:
         as_compiled(query.forbid_tags),
         as_compiled(query.min_steps),
     )
+
+
+@kernel
+def weight_range(pages: Pages, tile: Tile, groups: int, column: int) -> tuple[Scalar, Scalar]:
+    """The least and greatest of a tile's float32 weights, 1 where a page lacks the column; NaN if one has a sign.
+
+    Floats without a sign are ordered as their bits are, and LLVM makes vectors of integers.
+    """
+    low, high, mask = np.uint32(0xFFFFFFFF), np.uint32(0), (1 << pages.shift) - 1
+    for group in range(groups):
+        row = tile.rows[group]
+        base = pages.directory[column, row >> pages.shift]
+        if base == 0:
+            low, high = min(low, _ONE), max(high, _ONE)
+            continue
+        at = base + np.uint64((row & mask) * 4)
+        for i in range(popcount(tile.valid[group])):
+            bits = load_u32(at, i)
+            low, high = min(low, bits), max(high, bits)
+    if high >= np.uint32(0x80000000):
+        return np.float32(np.nan), np.float32(np.nan)
+    return np.uint32(low).view(np.float32), np.uint32(high).view(np.float32)
 
 
 @inlined

@@ -24,13 +24,11 @@ from negmine_server.index.native import (
     kernel,
     load_f32,
     load_i16,
-    load_u32,
     load_u64,
-    popcount,
     trailing_zeros,
 )
 from negmine_server.index.pages import Column
-from negmine_server.scan.admission import Filters, Pages, offer
+from negmine_server.scan.admission import Filters, Pages, offer, weight_range
 from negmine_server.scan.lanes import LOOK_UPS, QUAD, SPACE_BYTES, quad_reaching, reaching, short_at
 from negmine_server.scan.plan import Plan, Tile, fill
 from negmine_server.scan.topr import Buffers
@@ -113,24 +111,6 @@ def score_at(pages: Pages, slot: int, position: int, anchors: Anchors, q: int) -
     return (np.float32(dot) * load_f32(pages.directory[_CORRECTIONS, slot], position)) * anchors.scales[q]
 
 
-@kernel
-def _correction_range(pages: Pages, tile: Tile, groups: int) -> tuple[Scalar, Scalar]:
-    """The least and greatest correction of a tile; NaN if one has a sign.
-
-    Floats without a sign are ordered as their bits are, and LLVM makes vectors of integers.
-    """
-    low, high, mask = np.uint32(0xFFFFFFFF), np.uint32(0), (1 << pages.shift) - 1
-    for group in range(groups):
-        row = tile.rows[group]
-        at = pages.directory[_CORRECTIONS, row >> pages.shift] + np.uint64((row & mask) * 4)
-        for i in range(popcount(tile.valid[group])):
-            bits = load_u32(at, i)
-            low, high = min(low, bits), max(high, bits)
-    if high >= np.uint32(0x80000000):
-        return np.float32(np.nan), np.float32(np.nan)
-    return np.uint32(low).view(np.float32), np.uint32(high).view(np.float32)
-
-
 @inlined
 def _lowest(bar: Scalar) -> Scalar:
     """A score that no product reaches whose float32 value falls short of the bar."""
@@ -191,7 +171,7 @@ def _pass_tile(
     stop: int,
 ) -> None:
     """Offers a tile to anchors plan.queries[start:stop]."""
-    small, large = _correction_range(pages, tile, groups)
+    small, large = weight_range(pages, tile, groups, _CORRECTIONS)
     words, bounds, mask = pages.words, anchors.bounds, (1 << pages.shift) - 1
     space = np.uint64(anchors.space.ctypes.data)
     for i in range(start, stop):

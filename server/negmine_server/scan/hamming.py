@@ -28,7 +28,7 @@ from negmine_server.index.native import (
     trailing_zeros,
 )
 from negmine_server.index.pages import Column
-from negmine_server.scan.admission import Filters, Pages, offer
+from negmine_server.scan.admission import Filters, Pages, offer, weight_range
 from negmine_server.scan.lanes import (
     QUAD,
     SPACE_BYTES,
@@ -90,22 +90,11 @@ def norm_at(pages: Pages, slot: int, position: int) -> Scalar:
     return load_f32(column, position) if column != 0 else np.float32(1.0)
 
 
-@kernel
-def _norm_range(pages: Pages, tile: Tile, groups: int) -> tuple[Scalar, Scalar]:
-    low, high = np.float32(np.inf), np.float32(0.0)
-    for group in range(groups):
-        first, mask = tile.rows[group], (1 << pages.shift) - 1
-        for row in range(first, first + popcount(tile.valid[group])):
-            norm = norm_at(pages, row >> pages.shift, row & mask)
-            low, high = min(low, norm), max(high, norm)
-    return low, high
-
-
 @inlined
 def _bound(table: F32, bar: Scalar, small: Scalar, large: Scalar, bound: int) -> Scalar:
     """The lowest distance at which no weight in [small, large] reaches the bar; `bound` is where to start looking."""
     weight = large if bar > 0 else small
-    while bound < table.shape[0] and table[bound] * weight >= bar:
+    while bound < table.shape[0] and not table[bound] * weight < bar:  # NaN: every row
         bound += 1
     while bound > 0 and table[bound - 1] * weight < bar:
         bound -= 1
@@ -178,7 +167,7 @@ def _pass_tile(
     """Offers a tile to anchors plan.queries[start:stop]."""
     small = large = np.float32(1.0)
     if anchors.by_norm:
-        small, large = _norm_range(pages, tile, groups)
+        small, large = weight_range(pages, tile, groups, _NORMS)
     words, bounds, mask = pages.words, anchors.bounds, (1 << pages.shift) - 1
     space = np.uint64(anchors.space.ctypes.data)
     for i in range(start, stop):
