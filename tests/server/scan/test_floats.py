@@ -109,8 +109,9 @@ def scan(view: View, plan: Plan, asked: Any, r: int) -> list[dict[int, float]]:
     )
     buffers = open_buffers(query, r, view.rows)
     scan_floats(view, plan, query, filters_of(query), buffers)
-    finish(buffers)
-    found = (zip(buffers.ids[q], buffers.scores[q], strict=True) for q in range(b))
+    ids, scores = np.full((b, r), -1, np.int64), np.full((b, r), -np.inf, np.float32)
+    finish(buffers, ids, scores, np.full((b, r), -1, np.int64))
+    found = (zip(ids[q], scores[q], strict=True) for q in range(b))
     return [dict(list(pairs)[: buffers.filled[q]]) for q, pairs in enumerate(found)]
 
 
