@@ -36,7 +36,8 @@ for buckets in (20, 300):
         for count in (1, 5, len(partition)):
             probes = partition.nearest(partitions.points_of(asked), count)
             for parts in (1, 3):
-                for search in searches(rows.view, replace(asked, probes=probes), 7, parts, Metric.COSINE, rescored=False):
+                probed = replace(asked, probes=probes)
+                for search in searches(rows.view, probed, 7, parts, Metric.COSINE, rescored=False):
                     found = search()
         partition.ranks(partitions.points_of(asked), bucket_of(rows.locate(found.ids[0]))[None, :])
 """
