@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from negmine_server import metrics
 from negmine_server.committer import CommitOptions, Committer
 from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidates, Metric, Query, Scoring, VectorStore
-from negmine_server.errors import NegmineError, StorageFull
+from negmine_server.errors import DataLoss, NegmineError, StorageFull
 from negmine_server.index import buckets
 from negmine_server.index.blocks import NO_BUCKETS
 from negmine_server.index.frozen import Frozen, from_snapshot
@@ -32,7 +32,7 @@ from negmine_server.scan.probing import searches
 from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import Objects
 from negmine_server.storage.records import decode_batch
-from negmine_server.storage.snapshots import JSON, latest_snapshot, prune, write_snapshot
+from negmine_server.storage.snapshots import JSON, Snapshot, latest_snapshot, prune, write_snapshot
 from negmine_server.writers import Writers
 
 LOG = logging.getLogger(__name__)
@@ -255,16 +255,17 @@ class Shard:
     def _load(self) -> Log:
         """Takes the log over from the newest snapshot."""
         while True:
-            self._load_snapshot()
+            snapshot = latest_snapshot(self._objects, self._prefix)
             try:
+                self._load_snapshot(snapshot)
                 return self._take_over()
-            except LogGap:
+            except (LogGap, DataLoss):
                 newest = latest_snapshot(self._objects, self._prefix)
-                if newest is None or newest.sequence <= self._snapshot_sequence:
+                if newest is None or (snapshot is not None and newest.sequence <= snapshot.sequence):
                     raise
-                # The log's owner wrote a newer snapshot and trimmed the log meanwhile: start from that one.
+                # The owner wrote a newer one meanwhile, removed this and trimmed the log: start from the newer.
 
-    def _load_snapshot(self) -> None:
+    def _load_snapshot(self, snapshot: Snapshot | None) -> None:
         options = self.options
         self._rows = Rows(
             options.bits // 64,
@@ -276,7 +277,6 @@ class Shard:
         self._writers = Writers(options.writers_max)
         self.sequence = self.newest = 0
         self._log_bytes = self._snapshot_sequence = 0
-        snapshot = latest_snapshot(self._objects, self._prefix)
         if snapshot is None:
             return
         self.highest_bucket = self._rows.restore(*from_snapshot(snapshot.parts()), self._known_buckets)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from negmine_server.errors import Fenced
+from negmine_server.errors import DataLoss, Fenced
 from negmine_server.storage.log import Log, LogGap
 from negmine_server.storage.objects import LocalObjects
 from negmine_server.storage.snapshots import latest_snapshot, prune, write_snapshot
@@ -38,7 +38,7 @@ def load(objects: LocalObjects) -> tuple[Log, list[int]]:
             log, replayed = Log.take_over(objects, PREFIX, after=after)
             state += [number_of(record.payloads[0]) for record in replayed]
             return log, state
-        except LogGap:
+        except (LogGap, DataLoss):  # trimmed, or the snapshot was pruned, behind a newer one
             newer = latest_snapshot(objects, PREFIX)
             if newer is None or newer.sequence <= after:
                 raise
