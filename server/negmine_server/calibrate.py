@@ -72,14 +72,14 @@ class Curve:
 
         With `or_best`, the n with the highest recall where none reaches the target.
 
-        A standard error is added to the target, so that few measured queries do not promise too much; it is taken as
-        half of what it would be if a query found all of its answer or nothing.
+        A standard error is added to the target, so that few measured queries do not promise too much; it is the one of
+        queries that find all of their answer or nothing.
         """
         curve = self._of(answer)
         if curve is None:
             return None
         recall, weight = curve
-        certain = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight) / 2
+        certain = recall - np.sqrt(np.clip(recall * (1 - recall), 0, None) / weight)
         reached = certain >= target
         if reached.any():
             return int(reached.argmax()) + 1
