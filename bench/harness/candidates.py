@@ -6,7 +6,6 @@ import math
 import os
 import time
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -66,16 +65,16 @@ class Built:
         return np.asarray(index.search(given, setting["pool"])[1])
 
     def choose_modes(self, queries: U64) -> None:
-        """A binary IVF has two ways to keep the best and two loops over lists: takes the fastest for each pool."""
+        """A binary IVF has two ways to keep the best: takes the fastest for each pool.
+
+        Its loop by lists is left out: in FAISS 1.15.1 it raises at 1e7 rows and corrupts the heap at 20,000.
+        """
         for pool in sorted({setting["pool"] for setting in self.settings}):
             seconds: dict[tuple[bool, bool], float] = {}
-            for mode in product((True, False), repeat=2):
-                self.modes[pool] = mode
+            for heap in (True, False):
+                self.modes[pool] = mode = (heap, False)
                 begin = time.perf_counter()
-                try:
-                    self.search(queries[:TRIAL_QUERIES], {"pool": pool, "probes": PROBES[1]})
-                except RuntimeError:  # one loop over lists fails at 1e7 rows (FAISS 1.15.1, bucket_sort_inplace_ref)
-                    continue
+                self.search(queries[:TRIAL_QUERIES], {"pool": pool, "probes": PROBES[1]})
                 seconds[mode] = time.perf_counter() - begin
             self.modes[pool] = min(seconds, key=lambda mode: seconds[mode])
 
