@@ -186,7 +186,7 @@ class _Mine:
         if options.recall_target >= 1 or options.scoring is Scoring.FLOAT:
             return Effort(None, None), pools
         effort = self._canary.calibration.effort(self._mode, options.recall_target, options.wanted, options.usual_pool)
-        return effort, options.pools if effort.pool is None else options.widened(effort.pool)
+        return effort, pools if effort.pool is None else options.widened(effort.pool)
 
     def _rounds(self, anchors: I64, pools: I64, exclusions: Exclusions) -> I64:
         """Scan rounds over the anchors that still want more; returns those that looked at too few buckets to know."""

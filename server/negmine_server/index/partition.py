@@ -43,10 +43,6 @@ class Partition:
     cell_of: I64  # [K]
     cells_made_for: int  # K when the coarse cells were made
 
-    @property
-    def bits(self) -> int:
-        return int(self.centroids.shape[1])
-
     def __len__(self) -> int:
         return len(self.numbers)
 

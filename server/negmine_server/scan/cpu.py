@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -58,16 +56,6 @@ def top_r(
         scan_s=scan_ended - started,
         rescore_s=perf_counter() - scan_ended,
     )
-
-
-def part(query: Query, start: int, stop: int) -> Query:
-    """Anchors [start, stop) of a query, without copying."""
-    arrays: dict[str, Any] = {
-        field.name: value[start:stop]
-        for field in fields(query)
-        if isinstance(value := getattr(query, field.name), np.ndarray)
-    }
-    return replace(query, **arrays)
 
 
 def rescore(view: View, query: Query, rows: I64) -> F32:

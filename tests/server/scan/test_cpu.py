@@ -222,7 +222,7 @@ def test_an_anchor_alone_scores_as_in_a_batch(scoring: Scoring) -> None:
     rows = filled(items(rng, 1500, 2, VectorStore.FLOAT16), 2, VectorStore.FLOAT16, page_rows=1024)
     query = anchors(rng, 40, 2, scoring)
     whole = check(rows, query, 33, Metric.COSINE, rescored=True)
-    alone = cpu.top_r(rows.view, cpu.part(query, 17, 18), 33, 128, Metric.COSINE, rescored=True)
+    alone = cpu.top_r(rows.view, query.take(slice(17, 18)), 33, 128, Metric.COSINE, rescored=True)
     np.testing.assert_array_equal(alone.ids[0], whole.ids[17])
     np.testing.assert_array_equal(alone.scores[0], whole.scores[17])
     np.testing.assert_array_equal(alone.rescored[0], whole.rescored[17])

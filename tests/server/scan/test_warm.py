@@ -35,7 +35,8 @@ for store, dtype in warm.STORE_DTYPES.items():
         getattr(query, name).flags.writeable = False  # as arrays that view received bytes are
     for scoring in Scoring:
         for metric in Metric:
-            found = cpu.top_r(rows.view, cpu.part(replace(query, scoring=scoring), 0, 1), 7, 192, metric, rescored=True)
+            asked = replace(query, scoring=scoring).take(slice(0, 1))
+            found = cpu.top_r(rows.view, asked, 7, 192, metric, rescored=True)
             assert found.ids[0].tolist() == [5, 6, 7, 8, 9, 10, 11]
             located = rows.locate(found.ids[0])
             cpu.score_pairs(located.view, replace(query, scoring=scoring), np.zeros(7, np.int64), located.rows, metric)
