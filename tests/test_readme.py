@@ -15,7 +15,7 @@ def table() -> str:
     """The settings as Markdown."""
     lines = ["| flag | default | what |", "|---|---|---|"]
     for name, item in Settings.model_fields.items():
-        default = "" if item.default is None else f"`{item.default}`"
+        default = "" if item.default in {None, ""} else f"`{item.default}`"
         lines.append(f"| `--{name.replace('_', '-')}` | {default} | {item.description} |")
     return "\n".join(lines) + "\n"
 

@@ -43,7 +43,19 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM private key")
 
     threads: int = Field(0, ge=0, le=1024, description="threads that scan; 0 = one per core")
-    default_shards: int = Field(0, ge=0, le=256, description="shards of a new collection; 0 = cores, to a power of two")
+    default_shards: int = Field(
+        0, ge=0, le=256, description="shards of a new collection; 0 = cores, or devices with cuda, to a power of two"
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="what scans; cuda = GPUs, with the extra `gpu` installed")
+    devices: str = Field(
+        "", description="numbers of the CUDA devices, like 0,1; empty = all; one named twice serves as two"
+    )
+    device_memory: float = Field(
+        0, ge=0, le=65_536, description="GiB a collection may take on each device; 0 = what is free, less a reserve"
+    )
+    device_vectors: Literal["device", "host"] = Field(
+        "device", description="where stored vectors are rescored from; host = pinned memory, read over the bus"
+    )
     mine_workers: int = Field(2, ge=1, le=64, description="batches of Mine calls worked on at once")
     batch_anchors_max: int = Field(256, ge=1, le=65_536, description="anchors of Mine calls joined into one scan")
     linger_ms: float = Field(2.0, ge=0, le=1000, description="longest wait of a free worker for calls to join")
@@ -85,11 +97,24 @@ class Settings(BaseSettings):
             raise ValueError("expected HOST:PORT")
         return value
 
+    @field_validator("devices")
+    @classmethod
+    def _are_numbers(cls, value: str) -> str:
+        if value and not all(number.isascii() and number.isdecimal() for number in value.split(",")):
+            raise ValueError("expected numbers with commas between, like 0,1")
+        return value
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Settings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             given, lacking = ("tls_certificate", "tls_key") if self.tls_key is None else ("tls_key", "tls_certificate")
             raise ValueError(f"{given} needs {lacking}; nothing would be encrypted")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_are_asked_for(self) -> Settings:
+        if self.devices and self.device == "cpu":
+            raise ValueError("devices needs device = cuda; nothing would run on them")
         return self
 
     @classmethod

@@ -91,6 +91,10 @@ def test_every_setting_says_what_it_is(name: str) -> None:
     [
         (["--tls-key", "k"], "tls_key needs tls_certificate"),
         (["--tls-certificate", "c"], "tls_certificate needs tls_key"),
+        (["--devices", "0"], "devices needs device = cuda"),
+        (["--devices", "0,x"], "devices = '0,x': expected numbers with commas between"),
+        (["--devices", "0,"], "devices = '0,': expected numbers"),
+        (["--device", "tpu"], "device = 'tpu'"),
         (["--listen", "foo"], "listen = 'foo': expected HOST:PORT"),
         (["--metrics-listen", ":70000"], "metrics_listen = ':70000': expected HOST:PORT"),
     ],
