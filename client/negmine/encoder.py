@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
 FORMAT = 1  # part of the fingerprint: raised when the same inputs would give other codes
 BITS_MAX = 4096
 DIMENSION_MAX = 8192
 _BLOCK_ROWS = 1024  # rows projected at once: bounds the temporary arrays
+_EXACT_VALUES = 1 << 20  # values of the pairs that are projected in float64 at once: the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,30 +127,49 @@ class Encoder:
         return self.rotation.astype(np.float64)
 
     def _encode_block(self, embeddings: F32, lengths: F32) -> tuple[U64, F32, F32]:
-        residual, residual_norms = embeddings, lengths
-        norms = np.ones_like(lengths) if self.cosine else lengths
-        compared = norms  # lengths of the residuals at the scale that is compared
-        if self.mean is not None:
-            residual = self.prepare(embeddings, lengths) - self.mean
-            compared = residual_norms = lengths_of(residual)
+        residual = self.centred(embeddings, lengths)
+        residual_lengths = lengths if self.mean is None else lengths_of(residual)
         z = residual @ self.rotation.T
         magnitudes = np.abs(z)
-        self._mend_doubtful(z, magnitudes, residual, residual_norms)
-        words = np.packbits(z >= 0, axis=1, bitorder="little").view(np.uint64)
-        totals = magnitudes @ np.ones(self.bits, np.float32)
-        corrections = np.divide(compared * residual_norms, totals, out=np.zeros_like(totals), where=totals > 0)
-        return words, corrections, norms
-
-    def _mend_doubtful(self, z: F32, magnitudes: F32, residual: F32, norms: F32) -> None:
-        """Makes again in float64, in place, what float32 rounding may have put on the wrong side of zero."""
-        # Probabilistic bound of a float32 dot product, 8 sqrt(d) u |x| |y| with |y| = 1 (Higham and Mary, 2019).
-        bound = norms * np.float32(8 * np.sqrt(self.dimension) * 2.0**-24)
-        doubtful = np.flatnonzero(magnitudes <= bound[:, None])
+        doubtful = np.flatnonzero(magnitudes <= (residual_lengths * self.doubt)[:, None])
         if doubtful.size:
-            rows, columns = np.divmod(doubtful, self.bits)
-            exact = np.einsum("ij,ij->i", residual[rows], self._rotation64[columns], dtype=np.float64)
+            exact = self.project_exactly(residual, *np.divmod(doubtful, self.bits))
             z.reshape(-1)[doubtful] = exact
             magnitudes.reshape(-1)[doubtful] = np.abs(exact)
+        words = np.packbits(z >= 0, axis=1, bitorder="little").view(np.uint64)
+        totals = magnitudes @ np.ones(self.bits, np.float32)
+        return words, *self.scaled(lengths, residual_lengths, totals)
+
+    # The steps that another device's encoder shares: between them it makes float32 projections, in any order of sums.
+
+    @property
+    def doubt(self) -> np.float32:
+        """A float32 projection of a residual of length 1 may have the wrong sign if it is not farther from zero.
+
+        Probabilistic bound of a float32 dot product, 8 sqrt(d) u |x| |y| with |y| = 1 (Higham and Mary, 2019).
+        """
+        return np.float32(8 * np.sqrt(self.dimension) * 2.0**-24)
+
+    def centred(self, embeddings: F32, lengths: F32) -> F32:
+        """What is projected: residuals [n, d] of embeddings [n, d] of these lengths [n], unscaled without a mean."""
+        return embeddings if self.mean is None else self.prepare(embeddings, lengths) - self.mean
+
+    def project_exactly(self, residual: F32, rows: I64, columns: I64) -> F64:
+        """Projections [m] in float64, of these rows of the residuals onto these columns: what decides in doubt."""
+        exact = np.empty(len(rows))
+        step = max(1, _EXACT_VALUES // self.dimension)
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            pair = residual[rows[part]], self._rotation64[columns[part]]
+            exact[part] = np.einsum("ij,ij->i", *pair, dtype=np.float64)
+        return exact
+
+    def scaled(self, lengths: F32, residual_lengths: F32, totals: F32 | F64) -> tuple[F32, F32]:
+        """Corrections and norms [n], of embeddings of these lengths whose projections' magnitudes add up to totals."""
+        norms = np.ones_like(lengths) if self.cosine else lengths
+        compared = norms if self.mean is None else residual_lengths  # at the scale that is compared
+        corrections = np.divide(compared * residual_lengths, totals, out=np.zeros_like(totals), where=totals > 0)
+        return corrections.astype(np.float32, copy=False), norms
 
 
 def lengths_of(rows: F32) -> F32:
