@@ -44,6 +44,7 @@ ROOMS = (
     ("committer",),
     ("writers",),
     ("scan",),
+    ("device",),
     ("index", "storage"),
     ("balance", "encode", "vectors"),
     ("hashing",),

@@ -1,0 +1,47 @@
+// The few instructions of the machine that C++ has no name for. `NEGMINE_EMULATED` leaves them to a header that comes
+// first, which runs every thread of a block on a CPU.
+#pragma once
+
+typedef unsigned char u8;
+typedef signed char s8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long s64;
+
+#ifndef NEGMINE_EMULATED
+#define DEVICE __device__ __forceinline__
+#define KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) u8 name[]
+
+// d = popc(a & b) + c over 256 bits: a 16 anchors, b 8 items, d and c 16 x 8 (fragments as in the PTX ISA, mma.m16n8k256).
+DEVICE void and_popc_256(int (&d)[4], const u32 (&a)[4], const u32 (&b)[2], const int (&c)[4]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%10,%11,%12,%13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+}
+
+// The same over 128 bits.
+DEVICE void and_popc_128(int (&d)[4], const u32 (&a)[2], const u32 (&b)[1], const int (&c)[4]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k128.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3},{%4,%5},{%6},{%7,%8,%9,%10};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b[0]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+}
+
+// Sixteen bytes from device memory to shared memory, behind the thread's back until `copies_left` of its groups are open.
+DEVICE void copy_16(void* shared, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(shared)), "l"(from));
+}
+DEVICE void close_copies() { asm volatile("cp.async.commit_group;"); }
+template <int copies_left>
+DEVICE void wait_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(copies_left) : "memory"); }
+
+// The value of an IEEE half, which C++ has no type for.
+DEVICE float half_bits_to_float(u16 half) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+  return value;
+}
+#endif
