@@ -12,10 +12,12 @@ NegmineError                 code, reason, field, retry_after_s; `progress` wher
 ├── Aborted                  an earlier batch of the writer failed, or an alias moved during the call
 ├── Unimplemented            this server does not serve a method, field or policy
 ├── ResourceExhausted
-│   └── StorageFull          the server's data folder has no room
+│   ├── StorageFull          the server's data folder has no room
+│   └── DeviceFull           the server's device has no room for more rows
 ├── Unavailable              no connection, or the server cannot answer now; retries were used up
 │   ├── Overloaded           a queue of the server is full; `retry_after_s` says when to come back
-│   └── StorageFailed        the server's data folder cannot be written
+│   ├── StorageFailed        the server's data folder cannot be written
+│   └── DeviceLost           the server's device fell off; a restart of the server recovers
 ├── DeadlineExceeded
 ├── DataLoss                 stored bytes are corrupt; the collection is not served
 ├── PermissionDenied
@@ -144,6 +146,12 @@ class StorageFull(ResourceExhausted):
     reason = "STORAGE_FULL"
 
 
+class DeviceFull(ResourceExhausted):
+    """The server's device has no room for more rows; nothing of the batch was applied."""
+
+    reason = "DEVICE_FULL"
+
+
 class Unavailable(NegmineError):
     """No connection, or the server cannot answer now; retries were used up."""
 
@@ -161,6 +169,12 @@ class StorageFailed(Unavailable):
     """The server's data folder cannot be written; the outcome of the write is unknown."""
 
     reason = "STORAGE_FAILED"
+
+
+class DeviceLost(Unavailable):
+    """The device that held the collection fell off; nothing that was acked is lost."""
+
+    reason = "DEVICE_LOST"
 
 
 class DeadlineExceeded(NegmineError):
@@ -214,7 +228,17 @@ class Internal(NegmineError):
 
 _BY_REASON: Final[dict[str, type[NegmineError]]] = {
     kind.reason: kind
-    for kind in (TooLarge, FingerprintMismatch, IncarnationMismatch, Fenced, StorageFull, Overloaded, StorageFailed)
+    for kind in (
+        TooLarge,
+        FingerprintMismatch,
+        IncarnationMismatch,
+        Fenced,
+        StorageFull,
+        DeviceFull,
+        Overloaded,
+        StorageFailed,
+        DeviceLost,
+    )
 }
 _BY_CODE: Final[dict[str, type[NegmineError]]] = {
     "INVALID_ARGUMENT": InvalidInput,

@@ -16,6 +16,9 @@ NegmineError
 ├── Draining              the server is about to stop; resume the stream with the next one
 ├── StorageFull           the data folder has no room; nothing of the batch was applied
 ├── StorageFailed         the data folder cannot be written; the outcome of the batch is unknown
+├── DeviceFull            the device has no room for more rows; nothing of the batch was applied
+├── DeviceLost            the device fell off: its collections are served again after a restart
+├── DeviceFailed          the device cannot be used; the server does not start
 ├── DeadlinePassed        the caller's deadline passed before the work began
 └── DataLoss              stored bytes are corrupt; the collection is not served
 """
@@ -94,6 +97,18 @@ class StorageFull(NegmineError):
 
 class StorageFailed(NegmineError):
     reason = "STORAGE_FAILED"
+
+
+class DeviceFull(NegmineError):
+    reason = "DEVICE_FULL"
+
+
+class DeviceLost(NegmineError):
+    reason = "DEVICE_LOST"
+
+
+class DeviceFailed(NegmineError):
+    reason = "DEVICE_FAILED"
 
 
 class DeadlinePassed(NegmineError):

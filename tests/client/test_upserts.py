@@ -119,6 +119,7 @@ def test_failures_count_only_in_a_row() -> None:
         (negmine.Aborted(""), True),
         (negmine.ResourceExhausted("", retry_after_s=0.1), True),
         (negmine.StorageFull(""), False),
+        (negmine.DeviceFull(""), False),
         (negmine.InvalidInput(""), False),
         (negmine.NotFound(""), False),
         (negmine.Internal(""), False),

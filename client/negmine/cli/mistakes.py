@@ -50,7 +50,7 @@ def one_line(error: negmine.NegmineError, target: str, timeout_s: float) -> str:
     match error:
         case negmine.Overloaded():
             return f"{target} is overloaded: {message}; try again later"
-        case negmine.Unavailable() if not isinstance(error, negmine.StorageFailed):
+        case negmine.Unavailable() if not isinstance(error, negmine.StorageFailed | negmine.DeviceLost):
             return f"no answer from {target}: {message}; is negmine-server running there? --target names another"
         case negmine.DeadlineExceeded():
             return f"{target} did not finish within {timeout_s:g} s: {message}; raise --timeout"

@@ -30,6 +30,9 @@ _TABLE: tuple[tuple[type[errors.NegmineError], grpc.StatusCode], ...] = (
     (errors.Draining, grpc.StatusCode.UNAVAILABLE),
     (errors.StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StorageFailed, grpc.StatusCode.UNAVAILABLE),
+    (errors.DeviceFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.DeviceLost, grpc.StatusCode.UNAVAILABLE),
+    (errors.DeviceFailed, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.DataLoss, grpc.StatusCode.DATA_LOSS),
 )

@@ -30,6 +30,9 @@ CODES = {
     errors.Draining: ("UNAVAILABLE", "DRAINING"),
     errors.StorageFull: ("RESOURCE_EXHAUSTED", "STORAGE_FULL"),
     errors.StorageFailed: ("UNAVAILABLE", "STORAGE_FAILED"),
+    errors.DeviceFull: ("RESOURCE_EXHAUSTED", "DEVICE_FULL"),
+    errors.DeviceLost: ("UNAVAILABLE", "DEVICE_LOST"),
+    errors.DeviceFailed: ("FAILED_PRECONDITION", "DEVICE_FAILED"),
     errors.DeadlinePassed: ("DEADLINE_EXCEEDED", "DEADLINE_PASSED"),
     errors.DataLoss: ("DATA_LOSS", "DATA_LOSS"),
 }
