@@ -3,238 +3,38 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from negmine_server.domain import NO_GROUP, NO_ID, Batch, Candidates, Metric, Query, Scoring, VectorStore
-from negmine_server.index.pages import gather
-from negmine_server.index.rows import Rows
-from negmine_server.scan import cpu, reference
-
-PAGE = 128
-DIMENSION = 37
-SCORINGS = list(Scoring)
-DTYPES = {VectorStore.INT8: np.int8, VectorStore.FLOAT16: np.float16, VectorStore.FLOAT32: np.float32}
+from negmine_server.domain import Batch, Candidates, Metric, Query, Scoring
+from negmine_server.index.pages import View, gather
+from negmine_server.scan import cpu
+from scan_contract import Backend, ScanContract
+from scan_items import SCORINGS, anchors, items
 
 
-def items(
-    rng: np.random.Generator, n: int, words: int, store: VectorStore = VectorStore.FLOAT32, codes: int = 0
-) -> Batch:
-    """n random items with every column; `codes` > 0 draws codes and corrections from that many, which makes ties."""
-    pool = rng.integers(0, 2**64, (codes or max(1, n), words), dtype=np.uint64)
-    drawn = rng.integers(0, pool.shape[0], n) if codes else np.arange(n)
-    factors = rng.uniform(0.8, 1.3, pool.shape[0]).astype(np.float32)
-    vectors = rng.standard_normal((pool.shape[0], DIMENSION))[drawn]
-    stored = np.rint(vectors * 30).astype(np.int8) if store is VectorStore.INT8 else vectors.astype(DTYPES[store])
-    return Batch(
-        ids=rng.permutation(n).astype(np.int64) * 3,
-        versions=rng.integers(0, 50, n),
-        codes=np.ascontiguousarray(pool[drawn]),
-        corrections=factors[drawn],
-        norms=rng.uniform(0.1, 4, pool.shape[0]).astype(np.float32)[drawn],
-        groups=rng.integers(NO_GROUP, 4, n),
-        tags=rng.integers(0, 16, n).astype(np.uint64),
-        vectors=np.ascontiguousarray(stored),
-        scales=rng.uniform(0.01, 0.05, n).astype(np.float32) if store is VectorStore.INT8 else None,
-    )
+class Cpu(Backend):
+    def top_r(self, view: View, query: Query, r: int, bits: int, metric: Metric, **options: Any) -> Candidates:
+        return cpu.top_r(view, query, r, bits, metric, **options)
 
 
-def filled(batch: Batch, words: int, store: VectorStore = VectorStore.FLOAT32, page_rows: int = PAGE) -> Rows:
-    rows = Rows(words, store, DIMENSION, page_rows=page_rows)
-    rows.apply(batch)
-    return rows
+@pytest.fixture
+def backend() -> Backend:
+    return Cpu()
 
 
-def anchors(rng: np.random.Generator, b: int, words: int, scoring: Scoring, magnitude: int = 127) -> Query:
-    return Query(
-        scoring=scoring,
-        codes=rng.integers(0, 2**64, (b, words), dtype=np.uint64),
-        values=rng.integers(-magnitude - 1, magnitude + 1, (b, 64 * words)).astype(np.int8),
-        scales=rng.uniform(0.1, 3, b).astype(np.float32),
-        vectors=rng.standard_normal((b, DIMENSION)).astype(np.float32),
-        after_scores=np.full(b, np.inf, np.float32),
-        after_ids=np.full(b, -1, np.int64),
-        floors=np.full(b, -np.inf, np.float32),
-        exclude_groups=np.full(b, NO_GROUP, np.int64),
-        require_tags=np.zeros(b, np.uint64),
-        forbid_tags=np.zeros(b, np.uint64),
-        min_steps=np.zeros(b, np.int64),
-    )
-
-
-def check(rows: Rows, query: Query, r: int, metric: Metric, *, rescored: bool = False) -> Candidates:
-    bits = rows.view.words * 64
-    got = cpu.top_r(rows.view, query, r, bits, metric, rescored=rescored)
-    expected = reference.top_r(rows.view, query, r, bits, metric, rescored=rescored)
-    for name in ("ids", "scores", "rescored", "versions", "counts", "above"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(expected, name), name)
-    assert got.scanned == expected.scanned == rows.view.rows
-    assert got.scores.dtype == np.float32
-    return got
+class TestCpu(ScanContract):
+    pass
 
 
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.parametrize("scoring", SCORINGS)
-@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 127, 128, 129, 700])
-def test_odd_numbers_of_rows(n: int, scoring: Scoring, metric: Metric) -> None:
-    rng = np.random.default_rng(n)
-    rows = filled(items(rng, n, 3), 3)
-    query = anchors(rng, 5, 3, scoring)
-    for r in (1, 7, 64, n + 5):
-        check(rows, query, r, metric)
-
-
-@pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("scoring", [Scoring.SYMMETRIC, Scoring.ASYMMETRIC])
-@pytest.mark.parametrize("words", [1, 2, 4, 5, 8, 12, 16, 33, 64])
-def test_widths(words: int, scoring: Scoring, metric: Metric) -> None:
-    rng = np.random.default_rng(words)
-    rows = filled(items(rng, 400, words), words)
-    check(rows, anchors(rng, 3, words, scoring), 20, metric)
-
-
-@pytest.mark.parametrize("magnitude", [0, 1, 2, 7, 63, 127])
-def test_asymmetric_values_of_any_size(magnitude: int) -> None:
-    rng = np.random.default_rng(magnitude)
-    rows = filled(items(rng, 300, 2), 2)
-    check(rows, anchors(rng, 4, 2, Scoring.ASYMMETRIC, magnitude), 30, Metric.COSINE)
-
-
-def test_sign_planes_hold_the_extremes() -> None:
-    rng = np.random.default_rng(0)
-    rows = filled(items(rng, 100, 1), 1)
-    query = anchors(rng, 3, 1, Scoring.ASYMMETRIC)
-    query.values[0], query.values[1], query.values[2] = -128, 127, 0
-    check(rows, query, 100, Metric.COSINE)
-
-
-@pytest.mark.parametrize("store", list(DTYPES))
-def test_stored_vectors_of_every_kind(store: VectorStore) -> None:
-    rng = np.random.default_rng(2)
-    rows = filled(items(rng, 500, 2, store), 2, store)
-    for scoring in SCORINGS:
-        check(rows, anchors(rng, 6, 2, scoring), 40, Metric.COSINE, rescored=True)
-
-
-@pytest.mark.parametrize("scoring", SCORINGS)
-def test_ties_are_broken_by_id(scoring: Scoring) -> None:
-    rng = np.random.default_rng(3)
-    rows = filled(replace(items(rng, 900, 1, codes=5), norms=None), 1)
-    for r in (1, 10, 150, 600):
-        check(rows, anchors(rng, 4, 1, scoring), r, Metric.COSINE)
-
-
-@pytest.mark.parametrize("scoring", SCORINGS)
-@pytest.mark.parametrize("descending", [True, False])
-def test_rows_in_order_of_similarity(scoring: Scoring, descending: bool) -> None:
-    rng = np.random.default_rng(4)
-    batch = items(rng, 2000, 2)
-    query = anchors(rng, 1, 2, scoring)
-    found = reference.top_r(filled(batch, 2).view, query, 2000, 128, Metric.COSINE)
-    place = np.argsort(np.argsort(found.ids[0]))[np.argsort(np.argsort(batch.ids))]
-    order = np.argsort(place if descending else -place)
-    rows = filled(
-        Batch(
-            **{
-                name: None if (a := getattr(batch, name)) is None else a[order]
-                for name in ("ids", "versions", "codes", "corrections", "norms", "groups", "tags", "vectors")
-            }
-        ),
-        2,
-    )
-    for r in (1, 50, 1000):
-        check(rows, query, r, Metric.COSINE)
-
-
-def filtered(rng: np.random.Generator, query: Query, names: tuple[str, ...], scores: np.ndarray) -> Query:
-    """`query` with random filters; thresholds are scores that occur, so that ties at them are tested."""
-    b = query.rows
-    finite = scores[:, : max(1, int(np.isfinite(scores).sum(axis=1).min()))]
-    pick = lambda share: finite[np.arange(b), rng.integers(0, max(1, int(finite.shape[1] * share)), b)]  # noqa: E731
-    values = {
-        "cursor": {"after_scores": pick(0.5), "after_ids": rng.integers(-1, 1000, b)},
-        "floor": {"floors": pick(1.0)},
-        "group": {"exclude_groups": rng.integers(NO_GROUP, 4, b)},
-        "require": {"require_tags": rng.integers(0, 4, b).astype(np.uint64)},
-        "forbid": {"forbid_tags": (rng.integers(0, 4, b) << 2).astype(np.uint64)},
-        "step": {"min_steps": rng.integers(0, 60, b)},
-    }
-    for name in names:
-        query = replace(query, **values[name])
-    return query
-
-
-FILTERS = ("cursor", "floor", "group", "require", "forbid", "step")
-
-
-@pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("scoring", SCORINGS)
-@pytest.mark.parametrize("names", [*((name,) for name in FILTERS), FILTERS])
-def test_filters(names: tuple[str, ...], scoring: Scoring, metric: Metric) -> None:
-    rng = np.random.default_rng(5)
-    rows = filled(items(rng, 600, 2, codes=200), 2)
-    rows.apply(Batch(ids=np.arange(0, 900, 9), versions=np.full(100, 99)))
-    query = anchors(rng, 12, 2, scoring)
-    scores = reference.top_r(rows.view, query, 600, 128, metric).scores
-    for r in (5, 100):
-        check(rows, filtered(rng, query, names, scores), r, metric)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_any_mixture_equals_the_reference(data: st.DataObject) -> None:
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    words = data.draw(st.integers(1, 6))
-    n = data.draw(st.integers(0, 500))
-    scoring, metric = data.draw(st.sampled_from(SCORINGS)), data.draw(st.sampled_from(list(Metric)))
-    rows = filled(items(rng, n, words, codes=data.draw(st.sampled_from([0, 3, 50]))), words)
-    gone = rng.permutation(n)[: data.draw(st.integers(0, n))] * 3
-    if data.draw(st.booleans()):
-        rows.apply(Batch(ids=gone, versions=np.full(gone.shape[0], 99)))
-    query = anchors(rng, data.draw(st.integers(1, 9)), words, scoring, data.draw(st.sampled_from([3, 127])))
-    names = tuple(data.draw(st.sets(st.sampled_from(FILTERS))))
-    scores = reference.top_r(rows.view, query, max(1, n), words * 64, metric).scores
-    check(rows, filtered(rng, query, names, scores), data.draw(st.integers(1, 300)), metric)
-
-
-@pytest.mark.parametrize("scoring", SCORINGS)
-def test_continued_scans_join_into_one(scoring: Scoring) -> None:
-    rng = np.random.default_rng(6)
-    rows = filled(items(rng, 500, 1, codes=60), 1)
-    query = anchors(rng, 6, 1, scoring)
-    whole = check(rows, query, 500, Metric.COSINE)
-    parts, cursor = [], query
-    for start in range(0, 500, 50):
-        part = check(rows, cursor, 50, Metric.COSINE)
-        assert part.above.tolist() == [start] * 6
-        parts.append(part.ids)
-        cursor = replace(cursor, after_scores=part.scores[:, -1], after_ids=part.ids[:, -1])
-    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole.ids)
-    assert check(rows, cursor, 50, Metric.COSINE).counts.tolist() == [0] * 6
-
-
-@pytest.mark.parametrize("scoring", SCORINGS)
-def test_an_anchor_alone_scores_as_in_a_batch(scoring: Scoring) -> None:
-    rng = np.random.default_rng(7)
-    rows = filled(items(rng, 1500, 2, VectorStore.FLOAT16), 2, VectorStore.FLOAT16, page_rows=1024)
-    query = anchors(rng, 40, 2, scoring)
-    whole = check(rows, query, 33, Metric.COSINE, rescored=True)
-    alone = cpu.top_r(rows.view, query.take(slice(17, 18)), 33, 128, Metric.COSINE, rescored=True)
-    np.testing.assert_array_equal(alone.ids[0], whole.ids[17])
-    np.testing.assert_array_equal(alone.scores[0], whole.scores[17])
-    np.testing.assert_array_equal(alone.rescored[0], whole.rescored[17])
-
-
-@pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("scoring", SCORINGS)
-def test_pairs_score_as_the_scan_does(scoring: Scoring, metric: Metric) -> None:
+def test_pairs_score_as_the_scan_does(backend: Backend, scoring: Scoring, metric: Metric) -> None:
     rng = np.random.default_rng(8)
-    rows = filled(items(rng, 300, 3), 3)
+    rows = backend.filled(items(rng, 300, 3), 3)
     query = anchors(rng, 4, 3, scoring)
-    found = check(rows, query, 300, metric)
+    found = backend.check(rows, query, 300, metric)
     located = rows.locate(found.ids.reshape(-1))
     index = np.repeat(np.arange(4), 300)
     scores = cpu.score_pairs(located.view, query, index, located.rows, metric)
@@ -246,35 +46,11 @@ def test_pairs_score_as_the_scan_does(scoring: Scoring, metric: Metric) -> None:
     )
 
 
-def test_pages_without_optional_columns() -> None:
-    rng = np.random.default_rng(9)
-    bare = replace(items(rng, 200, 2), groups=None, tags=None, norms=None, vectors=None)
-    rows = Rows(2, page_rows=PAGE)
-    rows.apply(bare)
-    for metric in Metric:
-        for scoring in (Scoring.SYMMETRIC, Scoring.ASYMMETRIC):
-            query = anchors(rng, 3, 2, scoring)
-            check(rows, replace(query, exclude_groups=np.array([0, 1, NO_GROUP])), 50, metric)
-            tagged = replace(query, require_tags=np.array([0, 1, 0], np.uint64))
-            assert check(rows, tagged, 50, metric).counts.tolist() == [50, 0, 50]
-
-
-def test_padding_beyond_the_rows_that_are_there() -> None:
-    rng = np.random.default_rng(10)
-    rows = filled(items(rng, 3, 1), 1)
-    got = cpu.top_r(rows.view, anchors(rng, 2, 1, Scoring.SYMMETRIC), 16_384, 64, Metric.COSINE, rescored=True)
-    assert got.ids.shape == got.scores.shape == got.rescored.shape == (2, 16_384)
-    assert got.counts.tolist() == [3, 3]
-    assert (got.ids[:, 3:] == NO_ID).all()
-    assert np.isneginf(got.scores[:, 3:]).all()
-    assert np.isneginf(got.rescored[:, 3:]).all()
-
-
 @pytest.mark.parametrize("scoring", [Scoring.SYMMETRIC, Scoring.ASYMMETRIC, Scoring.FLOAT])
-def test_scans_beside_a_writer_return_each_id_once(scoring: Scoring) -> None:
+def test_scans_beside_a_writer_return_each_id_once(backend: Backend, scoring: Scoring) -> None:
     rng = np.random.default_rng(11)
     batch = items(rng, 600, 2)
-    rows = filled(batch, 2)
+    rows = backend.filled(batch, 2)
     query = anchors(rng, 2, 2, scoring)
     stop, failures = threading.Event(), []
 
