@@ -130,6 +130,13 @@ class Blocks:
         needed = np.maximum(0, -(-(runs.counts - room) // self.rows)).sum()
         return int(needed) - len(self._free)
 
+    def room(self) -> int:
+        """Rows that loose ones can fill; blocks that some view can still read are among them."""
+        free = len(self._free) + sum(blocks.shape[0] for _, blocks in self._pending)
+        tail = int(self._tails[self._slot_of[LOOSE]]) if LOOSE in self._slot_of else -1
+        used = int(self.counts[tail]) if tail >= 0 else self.rows
+        return int((free + 1) * self.rows - used)
+
     def place(self, runs: Runs) -> Placement:
         """Chooses places for these rows; `missing` has been seen to. `settle` makes it so."""
         counts, owners, tails = self.counts.copy(), self._slots.copy(), self._tails.copy()

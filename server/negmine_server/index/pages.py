@@ -133,6 +133,7 @@ class View:
     dead: I64  # [M] of these, dead
     allocation: Allocation  # which bucket each block belongs to
     rows: int  # visible rows
+    mirrored: Any = None  # what a device needs to search this view; None = it is searched here
 
     @property
     def shift(self) -> int:

@@ -13,6 +13,7 @@ from negmine_server.domain import I64, U64, VectorStore
 from negmine_server.index import columns
 from negmine_server.index.blocks import BLOCK_ROWS, Blocks, Placement
 from negmine_server.index.layout import GROUP_ROWS
+from negmine_server.index.mirror import Mirror
 from negmine_server.index.native import Scalar, as_compiled, compiled, store_u32
 from negmine_server.index.pages import OPTIONALS, Allocate, Column, Page, View
 
@@ -23,17 +24,25 @@ class PageSet:
     """Belongs to one writer thread, but for `view`."""
 
     def __init__(
-        self, words: int, store: VectorStore, dimension: int, page_rows: int, allocate_vectors: Allocate
+        self,
+        words: int,
+        store: VectorStore,
+        dimension: int,
+        page_rows: int,
+        allocate_vectors: Allocate,
+        mirror: Mirror,
     ) -> None:
         assert page_rows >= GROUP_ROWS, page_rows
         assert page_rows & (page_rows - 1) == 0, page_rows
         self._words, self._store, self._dimension, self._page_rows = words, store, dimension, page_rows
         self._shift = page_rows.bit_length() - 1
-        self._allocate_vectors = allocate_vectors
+        self._mirror = mirror
+        self._allocate_vectors = mirror.allocate_vectors or allocate_vectors
         self._pages: list[Page | None] = []
         self._blocks = Blocks(page_rows, min(page_rows, BLOCK_ROWS))
         self._directory = np.zeros((len(Column), 0), np.uint64)
         self._epoch = 1
+        self.free_rows = 0  # as published; any thread may read it
         self._view_number = 0
         self._views: deque[tuple[int, weakref.ref[View]]] = deque()  # those that somebody may still read
         self.view = self._snapshot()  # the newest; read without a lock
@@ -41,6 +50,10 @@ class PageSet:
     @property
     def shift(self) -> int:
         return self._shift
+
+    @property
+    def page_rows(self) -> int:
+        return self._page_rows
 
     @property
     def epoch(self) -> int:
@@ -64,12 +77,14 @@ class PageSet:
     def write(self, placement: Placement, items: dict[str, NDArray[Any]]) -> None:
         """Writes the rows behind the published counts: none is visible yet."""
         self._write(placement.rows, items)
+        self._mirror.write(placement.rows, items)
         self._blocks.settle(placement)
 
     def kill(self, rows: I64) -> None:
         """Marks rows dead from the view that is published next on."""
         if rows.shape[0]:
             _mark_died(rows, self._directory[Column.DIED], self._shift, np.uint32(self._epoch + 1))
+            self._mirror.kill(rows)
             self._blocks.kill(rows)
 
     def publish(self) -> None:
@@ -79,6 +94,7 @@ class PageSet:
             self._renumber()
         self._free_spent()
         self.view = self._snapshot()
+        self.free_rows = self._blocks.room()
 
     def worn(self, batch_rows: int) -> tuple[I64, I64]:
         """Live rows of full blocks that are more than half dead, to be moved; and the numbers of their buckets.
@@ -104,6 +120,7 @@ class PageSet:
             dead=blocks.dead.copy(),
             allocation=blocks.allocation,
             rows=int(blocks.counts.sum() - blocks.dead.sum()),
+            mirrored=self._mirror.publish(self._epoch, self._directory[Column.VECTORS]),
         )
         self._view_number += 1
         self._views.append((self._view_number, weakref.ref(view)))
@@ -153,6 +170,7 @@ class PageSet:
         for column, array in page.arrays.items():
             self._directory[column, free] = array.ctypes.data
         self._blocks.open_page(free)
+        self._mirror.open_page(free)
 
     def _free_spent(self) -> None:
         """Frees the blocks without a live row; for the view that is about to be published."""
@@ -160,6 +178,7 @@ class PageSet:
         if spent.shape[0]:
             for slot in self._blocks.free(spent, self._view_number + 1).tolist():
                 self._blocks.close_page(slot)
+                self._mirror.close_page(slot)
                 self._pages[slot] = None
                 self._directory[:, slot] = 0
 
@@ -171,6 +190,7 @@ class PageSet:
 
     def _renumber(self) -> None:
         """Starts epochs afresh before they overflow. Older views keep their marks: pages are replaced, not changed."""
+        self._mirror.renumber(self._epoch)
         self._pages = [None if page is None else page.renumbered() for page in self._pages]
         for slot, page in enumerate(self._pages):
             if page is not None:

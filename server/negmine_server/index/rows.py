@@ -20,9 +20,11 @@ from negmine_server.index import columns
 from negmine_server.index.blocks import LOOSE, NO_BUCKETS
 from negmine_server.index.frozen import Frozen
 from negmine_server.index.ids import IdMap
+from negmine_server.index.mirror import Mirror, NoMirror
 from negmine_server.index.native import compiled, load_i64
 from negmine_server.index.pages import OPTIONALS, PAGE_ROWS, STORE_DTYPES, Allocate, Column, View, gather
 from negmine_server.index.pageset import PageSet
+from negmine_server.index.room import Room
 from negmine_server.index.tombstones import Tombstones
 
 TOMBSTONE_AGE_S = 3600
@@ -54,6 +56,7 @@ class Stats:
     pages: int
     tombstones: int
     bytes: dict[str, int]  # resident estimate: a column's touched rows, beside them "id_map" and "tombstones"
+    device_bytes: int  # of their mirror
 
 
 class Rows:
@@ -69,12 +72,15 @@ class Rows:
         tombstone_age_s: int = TOMBSTONE_AGE_S,
         tombstones_max: int = TOMBSTONES_MAX,
         allocate_vectors: Allocate = np.zeros,
+        mirror: Mirror | None = None,
     ) -> None:
         self._words, self._store, self._dimension = words, store, dimension
         self._tombstone_age_ms = tombstone_age_s * 1000
         self._lock = threading.Lock()  # held while the id map and the view change together
         self._tombstones = Tombstones(tombstones_max)
-        self._pages = PageSet(words, store, dimension, page_rows, allocate_vectors)
+        self._mirror = mirror or NoMirror()
+        self._pages = PageSet(words, store, dimension, page_rows, allocate_vectors, self._mirror)
+        self.room = Room(self._pages, self._mirror)
         self._map = IdMap(self._pages.shift)
 
     @property
@@ -123,6 +129,7 @@ class Rows:
                 self._tombstones.remove(ids)
                 self._pages.publish()
             outcome = Outcome(inserted=ids.shape[0] - replaced, overwritten=replaced, stale=stale)
+        self.room.release(batch)
         self._compact(batch.rows)
         return outcome
 
@@ -183,7 +190,7 @@ class Rows:
         sizes["id_map"], sizes["tombstones"] = self._map.nbytes, self._tombstones.nbytes
         pages = sum(page is not None for page in view.pages)
         dead = int(view.counts.sum()) - view.rows
-        return Stats(view.rows, dead, pages, len(self._tombstones), sizes)
+        return Stats(view.rows, dead, pages, len(self._tombstones), sizes, self._mirror.bytes)
 
     def _check(self, batch: Batch) -> None:
         if batch.codes is None:
