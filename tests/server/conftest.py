@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # tests are imported by path, and share the modules below
+sys.path.append(str(Path(__file__).parent))  # tests are imported by path, and share the modules beside this one
 
-from house import House
-from live_server import LiveServer
-from live_wire import Wire
+# Imported where they are used: tests of kernels run where a server cannot.
+if TYPE_CHECKING:
+    from house import House
+    from live_server import LiveServer
+    from live_wire import Wire
 
 # Small bounds, so that tests reach them with small requests.
 BOUNDS = {
@@ -32,6 +35,8 @@ BOUNDS = {
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server for all tests that leave it as they found it: each makes collections of its own."""
+    from live_server import LiveServer
+
     with LiveServer(tmp_path_factory.mktemp("shared"), **BOUNDS) as server:
         yield server
 
@@ -47,6 +52,8 @@ def wire(shared_server: LiveServer) -> Iterator[Wire]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
     """Starts servers with settings of their own, on the test's folder if none is named."""
+    from live_server import LiveServer
+
     running: list[LiveServer] = []
 
     def make(folder: Path | None = None, **settings: object) -> LiveServer:
@@ -61,6 +68,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     """The rooms below rpc, wired as the app wires them, on real files."""
+    from house import House
+
     made = House(tmp_path / "house")
     yield made
     made.close()
