@@ -1,7 +1,7 @@
 // CUDA's C++ on a CPU: the vocabulary of the kernels, so that g++ compiles the very same sources. Comes before a source
 // (-include) with NEGMINE_EMULATED. Values are rounded as on the device: no contraction, IEEE products and sums.
 #pragma once
-#include "scheduler.hpp"
+#include "launch.hpp"
 
 typedef signed char s8;
 typedef unsigned short u16;
