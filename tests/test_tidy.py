@@ -45,6 +45,7 @@ ROOMS = (
     ("writers",),
     ("scan",),
     ("device",),
+    ("device",),
     ("index", "storage"),
     ("balance", "encode", "vectors"),
     ("hashing",),

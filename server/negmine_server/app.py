@@ -8,26 +8,28 @@ import json
 import logging
 import os
 import platform
-import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from negmine.v1 import collection_pb2, collection_pb2_grpc, index_pb2, index_pb2_grpc, mining_pb2, mining_pb2_grpc
-from prometheus_client import ProcessCollector, start_http_server
+from prometheus_client import ProcessCollector
 
 from negmine_server import VERSION, freeze, metrics
 from negmine_server.batcher import Batcher
 from negmine_server.catalog import Catalog, Entry
 from negmine_server.committer import CommitOptions
+from negmine_server.device.devices import Devices, open_devices
 from negmine_server.keeper import Keeper
 from negmine_server.opening import Opener
 from negmine_server.rebalance import BucketOptions
 from negmine_server.rpc.collections import CollectionService
+from negmine_server.rpc.health import HealthService
 from negmine_server.rpc.index import IndexService
 from negmine_server.rpc.mining import MiningService, mine_work
 from negmine_server.rpc.read_mine import MineLimits
@@ -37,11 +39,13 @@ from negmine_server.shard import ShardOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import LocalObjects
 from negmine_server.storage.scratch import arrays_on_disk
-from negmine_server.telemetry import CatalogMetrics
+from negmine_server.telemetry import CatalogMetrics, MetricsServer
 from negmine_server.warm_up import warm_up
 
+if TYPE_CHECKING:
+    from negmine_server.device.gpu import Gpu
+
 LOG = logging.getLogger(__name__)
-BACKEND = "cpu"
 DRAIN_POLL_S = 0.05
 QUIET_S = 1.0  # without a search, after which buckets are kept at full speed
 _SERVICES = tuple(
@@ -60,16 +64,21 @@ class StartError(Exception):
 
 
 class App:
-    """One server: `await start()`, `await stopped()`, `await stop()`."""
+    """One server: `await start()`, `await stopped()`, `await stop()`.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        open_devices: opens the devices of the setting `devices`, where `device` asks for them.
+    """
+
+    def __init__(self, settings: Settings, open_devices: Callable[[str], list[Gpu]] = open_devices) -> None:
         self._settings = settings
+        self._open_devices = open_devices
+        self._devices: Devices | None = None
         cores = os.cpu_count() or 1
         self._threads = settings.threads or cores
         self._scanners = ThreadPoolExecutor(self._threads, thread_name_prefix="scan")
         self._encoders = ThreadPoolExecutor(cores, thread_name_prefix="encode")
         self._background = ThreadPoolExecutor(2, thread_name_prefix="background")
-        self._default_shards = settings.default_shards or 1 << (self._threads - 1).bit_length()
         self._stop_asked = asyncio.Event()
         self._lock: IO[str] | None = None
         self._drain = Drain()
@@ -81,28 +90,28 @@ class App:
 
         Raises:
             StartError: the data folder or an address cannot be had.
+            DeviceFailed: a device cannot be had.
             DataLoss: the catalog is corrupt.
         """
         settings = self._settings
         self._lock = _lock(settings.data_dir)
         loop = asyncio.get_running_loop()
-        self._bell = Bell(loop)
+        self._bell, health_bell = Bell(loop), Bell(loop)
+        if settings.device == "cuda":
+            self._devices = Devices(self._open_devices(settings.devices), on_lost=health_bell.ring)
         self._objects = LocalObjects(settings.data_dir)
         on_disk = settings.vectors_in == "disk"
         self._allocate_vectors = arrays_on_disk(self._objects.scratch) if on_disk else np.zeros
         self._catalog = Catalog(self._objects, self._opener(), collections_max=settings.collections_max)
         self._keeper = Keeper(self._catalog, lambda: self._batcher.quiet_s < QUIET_S)
-        self._health = health.aio.HealthServicer()
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health = HealthService(self._catalog, _SERVICES, self._device_lost, health_bell)
         self._serve_metrics()  # before the gRPC server is there, which would have to be stopped when this fails
         self._server = self._make_server()
         await self._server.start()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stop_asked.set)
         await loop.run_in_executor(self._background, warm_up)
         await loop.run_in_executor(self._background, self._catalog.open_all)
         self._keeper.start()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._health.open()
         LOG.info("serving on port %d, metrics on port %d", self.grpc_port, self.metrics_port)
         if settings.ports_file is not None:
             ports = json.dumps({"grpc": self.grpc_port, "metrics": self.metrics_port})
@@ -111,13 +120,17 @@ class App:
             scratch.replace(settings.ports_file)
 
     async def stopped(self) -> None:
-        """Waits for SIGTERM or SIGINT."""
+        """Waits for `ask_to_stop`."""
         await self._stop_asked.wait()
+
+    def ask_to_stop(self) -> None:
+        """Ends `stopped`. To be called on the event loop."""
+        self._stop_asked.set()
 
     async def stop(self) -> None:
         """Drains: NOT_SERVING first, calls in flight finish within `drain_s`, queued batches become durable."""
         LOG.info("draining, up to %g s", self._settings.drain_s)
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.close()
         self._drain.ask()
         stopping = asyncio.ensure_future(self._server.stop(self._settings.drain_s))
         while under_way() and not stopping.done():  # noqa: ASYNC110 (ends with the drain)
@@ -128,7 +141,9 @@ class App:
         await asyncio.get_running_loop().run_in_executor(self._background, self._batcher.close)
         await asyncio.get_running_loop().run_in_executor(self._background, self._keeper.stop)
         await asyncio.get_running_loop().run_in_executor(self._background, self._catalog.close)
-        self._metrics_server.shutdown()
+        self._metrics.close()
+        if self._devices is not None:
+            self._devices.close()
         for pool in (self._scanners, self._encoders, self._background):
             pool.shutdown()
         LOG.info("stopped")
@@ -213,7 +228,7 @@ class App:
                 self._wire_limits(),
                 self._default_shards,
                 settings.recall_target,
-                BACKEND,
+                self._backend,
             ),
             server,
         )
@@ -235,19 +250,25 @@ class App:
             raise StartError(f"cannot listen on {settings.listen!r}: {why} ({error})") from error
 
     def _serve_metrics(self) -> None:
-        host, _, port = self._settings.metrics_listen.rpartition(":")
-        _BUILD.info({"version": VERSION, "backend": BACKEND, "python": platform.python_version()})
-        metrics.REGISTRY.register(CatalogMetrics(self._catalog))
-        ProcessCollector(registry=metrics.REGISTRY)
+        listen = self._settings.metrics_listen
+        _BUILD.info({"version": VERSION, "backend": self._backend, "python": platform.python_version()})
         try:
-            self._metrics_server, _ = start_http_server(int(port), host.strip("[]") or "::", metrics.REGISTRY)
+            self._metrics = MetricsServer(listen, [CatalogMetrics(self._catalog), ProcessCollector(registry=None)])
         except (OSError, ValueError) as error:
-            raise StartError(f"cannot listen on {self._settings.metrics_listen!r} for metrics: {error}") from error
-        self.metrics_port = int(self._metrics_server.server_port)
+            raise StartError(f"cannot listen on {listen!r} for metrics: {error}") from error
+        self.metrics_port = self._metrics.port
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in ("", *_SERVICES):
-            await self._health.set(service, status)
+    @property
+    def _backend(self) -> str:
+        return "cpu" if self._devices is None else f"cuda ({self._devices.description})"
+
+    @property
+    def _default_shards(self) -> int:
+        scanning = self._threads if self._devices is None else len(self._devices.gpus)
+        return self._settings.default_shards or 1 << (scanning - 1).bit_length()
+
+    def _device_lost(self) -> bool:
+        return self._devices is not None and self._devices.lost
 
     def _wire_limits(self) -> collection_pb2.Limits:
         settings = self._settings

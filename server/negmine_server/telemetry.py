@@ -1,17 +1,42 @@
-"""Metrics of state, read when Prometheus scrapes: rows, bytes and balance of every shard."""
+"""Where Prometheus scrapes, and metrics of state read when it does: rows, bytes and balance of every shard."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from prometheus_client import start_http_server
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from negmine_server.balance import balance
 from negmine_server.catalog import Catalog, Entry, State
-from negmine_server.metrics import ROWS
+from negmine_server.metrics import REGISTRY, ROWS
 
 _SHARD = ("collection", "shard")
+
+
+class MetricsServer:
+    """Serves /metrics on HOST:PORT with these collectors in the registry, until `close`.
+
+    Raises:
+        OSError, ValueError: the address cannot be had.
+    """
+
+    def __init__(self, listen: str, collectors: Sequence[Collector]) -> None:
+        host, _, port = listen.rpartition(":")
+        self._server, self._thread = start_http_server(int(port), host.strip("[]") or "::", REGISTRY)
+        self.port = int(self._server.server_port)
+        self._collectors = collectors
+        for collector in collectors:
+            REGISTRY.register(collector)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        for collector in self._collectors:
+            REGISTRY.unregister(collector)
 
 
 class CatalogMetrics(Collector):

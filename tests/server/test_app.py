@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from live_server import LiveServer
 from live_wire import TIMEOUT_S, Wire, batch, mining, refusal, tensor, vectors
@@ -58,6 +60,16 @@ def test_what_cannot_start_says_why_without_a_traceback(tmp_path: Path) -> None:
         ended = run(folder, "--metrics-listen=127.0.0.1:0", *flags)
         assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
         assert said in ended.stderr
+
+
+def test_a_device_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is a device")
+    ended = run(tmp_path, "--metrics-listen=127.0.0.1:0", "--device=cuda", "--devices=0,1")
+    assert ended.returncode == 1
+    assert "--device cuda" in ended.stderr
+    assert "--device cpu" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_corrupt_catalog_ends_the_start(tmp_path: Path) -> None:
