@@ -15,11 +15,13 @@ OPTIONS = ("-std=c++17", "-lineinfo", "--fmad=false")
 
 
 def compile_cubin(kernel: Kernel, architecture: str) -> bytes:
-    """The machine code of a kernel's whole source file for e.g. "sm_90".
+    """The machine code of a kernel's whole source file for e.g. "sm_90"; a .cubin is machine code as it is.
 
     Raises:
         DeviceFailed: there is no NVRTC, or the source does not compile; with the compiler's log.
     """
+    if kernel.source.suffix == ".cubin":
+        return kernel.source.read_bytes()
     folders = (kernel.source.parent, SEARCH_SOURCES)
     options = [f"--gpu-architecture={architecture}", *OPTIONS, *(f"-I{folder}" for folder in folders)]
     options += [f"-D{name}={value}" for name, value in kernel.macros]

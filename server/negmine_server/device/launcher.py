@@ -16,7 +16,9 @@ from negmine_server.device.compiler import compile_cubin
 from negmine_server.device.program import Kernel
 from negmine_server.errors import DeviceFailed
 
-ARGUMENT_TYPES = (ctypes.c_void_p, ctypes.c_int)
+# What Triton compiles takes two addresses of scratch memory besides, none of which our kernels need. The driver reads
+# as many arguments as a kernel has.
+ARGUMENT_TYPES = (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class DriverError(RuntimeError):
@@ -52,7 +54,7 @@ class NvrtcLauncher:
     def launch(self, kernel: Kernel, blocks: tuple[int, int], argument: int, number: int) -> None:
         function = self._function(kernel)
         stream = torch.cuda.current_stream(self._index).cuda_stream
-        values = ((argument, number), ARGUMENT_TYPES)
+        values = ((argument, number, 0, 0), ARGUMENT_TYPES)
         shape = (*blocks, 1, kernel.threads, 1, 1)
         _called(driver.cuLaunchKernel, function, *shape, kernel.shared_bytes, stream, values, 0)
 

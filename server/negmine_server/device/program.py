@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One `extern "C" __global__` function (const void*, int) of a .cu file, compiled with these macros."""
+    """One `extern "C" __global__` function (const void*, int) of a .cu file with these macros, or of a .cubin."""
 
     source: Path
     name: str

@@ -35,3 +35,8 @@ def test_a_source_that_does_not_compile_is_reported_with_the_log(tmp_path: Path)
     )
     with pytest.raises(DeviceFailed, match=r"broken\.cu\(2\).*nonsense"):
         compile_cubin(Kernel(source, "broken", 32), "sm_90")
+
+
+def test_machine_code_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "made.cubin").write_bytes(b"code")
+    assert compile_cubin(Kernel(tmp_path / "made.cubin", "made", 32), "sm_90") == b"code"
