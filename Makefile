@@ -22,10 +22,10 @@ PROTO_FILES = $(wildcard proto/negmine/v1/*.proto)
 STUBS := client/negmine/v1
 PROTOC = $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto $(foreach out,python grpc_python pyi,--$(out)_out=$(1)) $(PROTO_FILES)
 
-.PHONY: help install demo test check bench serve proto lock clean distclean
+.PHONY: help install demo test check bench gpu gpu-full serve proto lock clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -- what people run --
 
@@ -45,6 +45,26 @@ BENCH_ST = $(if $(filter sentence_transformers,$(or $(NAME),sentence_transformer
 
 bench: $(VENV)/.runtime $(VENV)/.bench $(BENCH_ST) ## run the benchmarks; NAME=<file in bench/>, all without
 	@$(BIN)/python bench/run.py $(NAME)
+
+# On a machine with a GPU: its own Python, with what is installed there; nothing is downloaded. Wheels of what it lacks
+# are taken from the folder WHEELS. Without one, SIMULATE=1 goes through the same steps at toy sizes in seconds.
+WHEELS ?= wheels
+CARRIED := $(wildcard $(WHEELS)/*.whl)
+GPU_PYTHON = $(if $(SIMULATE),$(BIN)/python,$(PYTHON))
+GPU_NEEDS = $(if $(SIMULATE),$(VENV)/.runtime $(VENV)/.test $(VENV)/.torch) $(if $(CARRIED),build/gpu-wheels)
+GPU_PATH := client:server:bench$(if $(CARRIED),:build/gpu-wheels)
+GPU_RUN = PYTHONPATH=$(GPU_PATH) $(GPU_PYTHON) -m gpu $(if $(SIMULATE),--simulate) $(if $(RESULTS),--results '$(RESULTS)')
+
+gpu: $$(GPU_NEEDS) ## tests, fixed grid and sanitizer on a GPU, in 8 minutes; STAGE=name RESULTS=file SIMULATE=1
+	@$(GPU_RUN) $(foreach stage,$(STAGE),--stage $(stage))
+
+gpu-full: $$(GPU_NEEDS) ## the rest of the grid: PART=1 to 6, each below 9 minutes; all without
+	@$(GPU_RUN) --part $(or $(PART),full)
+
+build/gpu-wheels: $(CARRIED)
+	rm -rf $@
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-index --no-deps --target $@ $^
+	@touch $@
 
 # -- what developers run --
 
@@ -106,9 +126,11 @@ $(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.glove: $(VENV)/.%: pyprojec
 	$(INSTALL) --group $*
 	@touch $@
 
-# torch comes last and by its full version, so that nothing else chooses a build of it.
-$(VENV)/.torch: | $(VENV)/.runtime $(VENV)/.test
+# torch comes last and by its full version, so that nothing else chooses a build of it. The rest of the extra `gpu` runs
+# without one: the tests emulate kernels, interpret Triton's, and compile both.
+$(VENV)/.torch: server/pyproject.toml | $(VENV)/.runtime $(VENV)/.test
 	$(INSTALL) $(TORCH)
+	$(INSTALL) --build-constraint constraints.txt --editable './server[gpu]'
 	@touch $@
 
 # The whole WordNet corpus, where NEGMINE_DATA names no folder that holds it: encoded once, in an environment of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from house import House
     from live_server import LiveServer
     from live_wire import Wire
+    from negmine_server.device.gpu import Gpu
+
+ON_A_CARD = os.environ.get("NEGMINE_GPU") == "1"  # as `make gpu` runs the tests of kernels
 
 # Small bounds, so that tests reach them with small requests.
 BOUNDS = {
@@ -73,6 +77,32 @@ def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path / "house")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def gpu() -> Iterator[Gpu]:
+    """A device: the first GPU with NEGMINE_GPU=1, else torch on the processor and kernels that g++ compiles."""
+    pytest.importorskip("torch")
+    if ON_A_CARD:
+        from negmine_server.device.devices import open_devices
+
+        (device, *_) = open_devices("0")
+    else:
+        if shutil.which("g++") is None:
+            pytest.skip("kernels are emulated with g++, which is not here")
+        from simulated import simulated_gpu
+
+        device = simulated_gpu()
+    yield device
+    device.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a card the tests that use it are run; the others have nothing to say there."""
+    if ON_A_CARD:
+        used = [item for item in items if "gpu" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in used])
+        items[:] = used
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from negmine_server.device.launcher import NvrtcLauncher
 from negmine_server.device.program import Kernel
 from negmine_server.errors import DeviceFailed
 
+pytestmark = pytest.mark.usefixtures("gpu")
+
 SOURCE = Path(__file__).with_name("machine_kernels.cu")
 DEVICE = torch.device("cuda:0")
 
