@@ -7,6 +7,7 @@ upsert: items → encode → engine (shards by id) → one future per shard
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from negmine_server.domain import (
     Version,
     Watermark,
 )
-from negmine_server.encode import Anchors, standard_errors
+from negmine_server.encode import Anchors, Encode, on_host, standard_errors
 from negmine_server.engine.local import Engine, Sent
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput, NotReady
 from negmine_server.funnel import Picked, mine
@@ -84,6 +85,7 @@ class Collection:
         generation: current attempt of the training run.
         rebalancer: of its buckets; None while the mean is estimated.
         step_ahead_max: how far an upsert's step may be ahead of the newest.
+        encoding: gives what makes the codes of upserts, always those of the encoder.
     """
 
     def __init__(
@@ -96,12 +98,14 @@ class Collection:
         rebalancer: Rebalancer | None = None,
         *,
         step_ahead_max: int,
+        encoding: Callable[[Encoder], Encode] = on_host,
     ) -> None:
         self.name = name
         self.spec = spec
         self.incarnation = incarnation
         self.generation = generation
         self.encoder: Encoder = spec.encoder()
+        self._encode_rows = encoding(self.encoder)
         self.engine = engine
         self.rebalancer = rebalancer
         self.canary = Canary(engine, self.encoder, spec.recall_target, spec.seed)
@@ -143,7 +147,7 @@ class Collection:
             len(own.sequences),
         ):
             raise IncarnationMismatch(
-                f"the watermark is {_described(wanted)}; {self.name!r} is {_described(own)}",
+                f"the watermark is {wanted}; {self.name!r} is {own}",
                 field="min_watermark",
             )
 
@@ -209,7 +213,7 @@ class Collection:
         """Codes, and the vectors to keep."""
         if items.embeddings is not None:
             assert items.lengths is not None
-            codes = self.encoder.encode_measured(items.embeddings, items.lengths)
+            codes = self._encode_rows(items.embeddings, items.lengths)
             if self.spec.kept_store is VectorStore.NONE:
                 return codes, None
             return codes, self.encoder.prepare(items.embeddings, items.lengths)
@@ -293,7 +297,3 @@ class Collection:
         if vectors is None and self.spec.kept_store is not VectorStore.NONE:
             vectors = np.zeros((0, self.spec.dimension), np.float32)
         return Fetched(found, columns, vectors, watermark)
-
-
-def _described(watermark: Watermark) -> str:
-    return f"of incarnation {watermark.incarnation!r}, epoch {watermark.epoch}, {len(watermark.sequences)} shards"

@@ -50,6 +50,13 @@ class VectorStore(Enum):
     FLOAT32 = "float32"
 
 
+class VectorsOn(Enum):
+    """Where a device reads stored vectors."""
+
+    DEVICE = "device"
+    HOST = "host"  # in pinned memory, over the bus
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
     """An item's version: `generation` = attempt of the training run, `step` = model step. A higher version wins."""
@@ -163,6 +170,9 @@ class Watermark:
     incarnation: str
     epoch: int
     sequences: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"of incarnation {self.incarnation!r}, epoch {self.epoch}, {len(self.sequences)} shards"
 
     def reached(self, wanted: Watermark) -> bool:
         return all(have >= want for have, want in zip(self.sequences, wanted.sequences, strict=True))

@@ -1,14 +1,26 @@
-"""Anchors as the scans want them: sign codes, int8 projections, scales; and how far an estimate may be off."""
+"""Anchors as the scans want them: sign codes, int8 projections, scales; and how far an estimate may be off.
+
+Items are encoded by whatever a collection is given for it: `on_host`, or a device.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from negmine.encoder import Encoder, lengths_of
+from negmine.encoder import Codes, Encoder, lengths_of
 
 from negmine_server.domain import F32, NO_GROUP, U64, Query, Scoring
 from negmine_server.hashing import mix
+
+Encode: TypeAlias = Callable[[F32, F32], Codes]  # of embeddings [n, d] and their lengths [n]
+
+
+def on_host(encoder: Encoder) -> Encode:
+    """Codes made by the encoder itself."""
+    return encoder.encode_measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
