@@ -44,8 +44,10 @@ def copied(array: Any) -> Any:
 class Grown:
     """Rows that grow batch by batch, and when each was born."""
 
-    def __init__(self, words: int, store: VectorStore = VectorStore.FLOAT32, page_rows: int = TILE_ROWS) -> None:
-        self.rows = Rows(words, store, DIMENSION, page_rows=page_rows)
+    def __init__(
+        self, words: int, store: VectorStore = VectorStore.FLOAT32, *, dimension: int = DIMENSION, page_rows: int = 512
+    ) -> None:
+        self.rows = Rows(words, store, dimension, page_rows=page_rows)
         self.born = np.zeros(0, np.uint32)
 
     def apply(self, batch: Batch) -> None:

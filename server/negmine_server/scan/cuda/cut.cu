@@ -5,7 +5,7 @@
 // seen of it still raises the bars for when it is done again.
 #include "rules.cuh"
 
-constexpr int THREADS = 256, WARPS = THREADS / 32;
+constexpr int THREADS = 512, WARPS = THREADS / 32;
 constexpr int BIN_BITS = 11, BINS = 1 << BIN_BITS, BINS_EACH = BINS / THREADS;
 constexpr int MOVED_AT_ONCE = 4;  // of a thread
 
@@ -130,7 +130,7 @@ DEVICE int move_best(const Search& s, int q, int n, float bar, s64 bar_id, Space
   return space.kept;
 }
 
-KERNEL(256, 4) cut(const Search* search, int round) {
+KERNEL(512, 2) cut(const Search* search, int round) {
   __shared__ Space space;
   const Search& s = *search;
   const int q = blockIdx.x;

@@ -6,16 +6,18 @@
 #include "vectors.cuh"
 
 constexpr int THREADS = 256;
-constexpr int SIDE = 32;                    // rows, and anchors, of a block at a time
-constexpr int TEAM_SIDE = 8;                // of a half warp
+constexpr int SIDE = 32;                  // rows, and anchors, of a block at a time
+constexpr int TEAM_SIDE = 8;              // of a half warp
 constexpr int SUMS = TEAM_SIDE * TEAM_SIDE;
-constexpr int DEPTH = 128;                  // elements of a stretch
-constexpr int PITCH = DEPTH + DOT_LANES;    // the half warps' anchors differ by half of all banks
+constexpr int DEPTH = 128;                // elements of a stretch
+constexpr int PITCH = DEPTH + DOT_LANES;  // the half warps' anchors differ by half of all banks
+constexpr int LINES_AT_ONCE = THREADS / DEPTH;  // loaded by all threads
 constexpr int PARTS = TILE_ROWS / SIDE;
 
 struct Space {
   float rows[SIDE][PITCH], anchors[SIDE][PITCH];
-  int queries[SIDE];
+  const float* vectors[SIDE];  // of the anchors
+  int queries[SIDE];           // -1 = none; what such a one's vector brings is not taken
 };
 
 // Adds lanes at distance WIDTH, halving the sums that each lane goes on with.
@@ -30,23 +32,40 @@ DEVICE void fold(float (&sums)[SUMS]) {
   }
 }
 
-// Stretch [start, start + DEPTH) of the block's rows and anchors; zeros where there is nothing.
-DEVICE void load(const Search& s, Space& space, const u8* rows_at, int start) {
-  const int size = element_bytes(s.store);
-#pragma unroll 4
-  for (int k = threadIdx.x; k < SIDE * DEPTH; k += THREADS) {
-    const int line = k / DEPTH, column = k % DEPTH, q = space.queries[line];
-    const bool inside = start + column < s.dimension;
-    const s64 at = (s64)line * s.dimension + start + column;
-    space.rows[line][column] = inside ? element(rows_at + at * size, s.store, 0) : 0.0f;
-    space.anchors[line][column] = inside && q >= 0 ? s.vectors[(s64)q * s.dimension + start + column] : 0.0f;
+// The block's rows at one column of a stretch, from the first one's element `from` on. A thread keeps to its column.
+template <class Stored>
+DEVICE void load_rows(const Search& s, Space& space, const u8* from, bool inside) {
+  const Stored* const values = (const Stored*)from + threadIdx.x / DEPTH * s.dimension;
+  const int step = LINES_AT_ONCE * s.dimension;
+#pragma unroll 8
+  for (int k = 0; k < SIDE / LINES_AT_ONCE; ++k) {
+    const float value = value_of(values[k * step]);
+    space.rows[threadIdx.x / DEPTH + k * LINES_AT_ONCE][threadIdx.x % DEPTH] = inside ? value : 0.0f;
   }
 }
 
-// Adds a stretch's products. In lane's 64 sums [row][anchor], anchors of a warp alternate between its halves.
-DEVICE void multiply(const Space& space, int first_row, int first_anchor, float (&sums)[SUMS]) {
+// Stretch [start, start + DEPTH) of the block's rows and anchors, zeros beyond the last element. These are put in place
+// of something that is there rather than not loaded, so that loads need no branches and run side by side.
+DEVICE void load(const Search& s, Space& space, const u8* rows_at, int start) {
+  const bool inside = start + (int)threadIdx.x % DEPTH < s.dimension;
+  const int column = inside ? start + threadIdx.x % DEPTH : 0;
+  const u8* from = rows_at + column * element_bytes(s.store);
+  if (s.store == INT8) load_rows<s8>(s, space, from, inside);
+  else if (s.store == FLOAT16) load_rows<u16>(s, space, from, inside);
+  else load_rows<float>(s, space, from, inside);
+#pragma unroll 8
+  for (int k = 0; k < SIDE / LINES_AT_ONCE; ++k) {
+    const int line = threadIdx.x / DEPTH + k * LINES_AT_ONCE;
+    const float value = space.vectors[line][column];
+    space.anchors[line][threadIdx.x % DEPTH] = inside ? value : 0.0f;
+  }
+}
+
+// Adds the products of a stretch's first `depth` elements to a lane's sums [row][anchor]; a warp's anchors alternate
+// between its halves.
+DEVICE void multiply(const Space& space, int first_row, int first_anchor, int depth, float (&sums)[SUMS]) {
 #pragma unroll 1
-  for (int step = threadIdx.x % DOT_LANES; step < DEPTH; step += DOT_LANES) {
+  for (int step = threadIdx.x % DOT_LANES; step < depth; step += DOT_LANES) {
     float rows[TEAM_SIDE];
 #pragma unroll
     for (int r = 0; r < TEAM_SIDE; ++r) rows[r] = space.rows[first_row + r][step];
@@ -77,7 +96,8 @@ DEVICE void scan_block(const Search& s, int round, Space& space, s64 first, cons
   for (int start = 0; start < s.dimension; start += DEPTH) {
     load(s, space, rows_at, start);
     __syncthreads();
-    multiply(space, first_row, first_anchor, sums);
+    const int left = s.dimension - start, lanes = (left + DOT_LANES - 1) / DOT_LANES * DOT_LANES;
+    multiply(space, first_row, first_anchor, min(lanes, DEPTH), sums);
     __syncthreads();
   }
   fold<8>(sums);
@@ -107,8 +127,9 @@ KERNEL(256, 2) scan_float(const Search* search, int round) {
     for (int start = blockIdx.y * SIDE; start < slots; start += gridDim.y * SIDE) {
       __syncthreads();
       if (threadIdx.x < SIDE) {
-        const int slot = start + threadIdx.x;
-        space.queries[threadIdx.x] = slot < slots ? s.slot_anchors[first_slot + slot] : -1;
+        const int slot = start + threadIdx.x, q = slot < slots ? s.slot_anchors[first_slot + slot] : -1;
+        space.queries[threadIdx.x] = q;
+        space.vectors[threadIdx.x] = s.vectors + (s64)max(q, 0) * s.dimension;
       }
       __syncthreads();
       scan_block(s, round, space, first, rows_at);

@@ -13,6 +13,15 @@ DEVICE void ask_for(u8* to, const u8* at, int bytes) {
   for (int k = threadIdx.x % DOT_LANES; k < lines; k += DOT_LANES) copy_16(to + k * LINE, at - before + k * LINE);
 }
 
+// Adds a lane's products of a chunk.
+template <class Stored>
+DEVICE float add_products(float sum, const u8* held, const float* anchor, int elements) {
+#pragma unroll 4
+  for (int i = threadIdx.x % DOT_LANES; i < elements; i += DOT_LANES)
+    sum = __fadd_rn(sum, __fmul_rn(value_of(((const Stored*)held)[i]), anchor[i]));
+  return sum;
+}
+
 KERNEL(256, 4) rescore(const Search* search, int round) {
   __shared__ __align__(16) u8 space[TEAMS][2][CHUNK + LINE];
   const Search& s = *search;
@@ -35,11 +44,11 @@ KERNEL(256, 4) rescore(const Search* search, int round) {
       wait_copies<1>();
       __syncwarp();
       const u8* held = space[team][chunk % 2] + (u64)at % LINE;
-      const int elements = (left < 0 ? bytes - start : CHUNK) / size;
-      if (at)
-#pragma unroll 4
-        for (int i = lane; i < elements; i += DOT_LANES)
-          sum = __fadd_rn(sum, __fmul_rn(element(held, store, i), anchor[start / size + i]));
+      const float* against = anchor + start / size;
+      const int elements = !at ? 0 : (left < 0 ? bytes - start : CHUNK) / size;
+      if (store == INT8) sum = add_products<s8>(sum, held, against, elements);
+      else if (store == FLOAT16) sum = add_products<u16>(sum, held, against, elements);
+      else sum = add_products<float>(sum, held, against, elements);
       __syncwarp();
     }
 #pragma unroll

@@ -7,7 +7,7 @@ from negmine_server.scan.cuda.block import SOURCE
 
 PREPARE = Kernel(SOURCE / "prepare.cu", "prepare", threads=128)
 OFFER = Kernel(SOURCE / "offer.cu", "offer", threads=256)
-CUT = Kernel(SOURCE / "cut.cu", "cut", threads=256)
+CUT = Kernel(SOURCE / "cut.cu", "cut", threads=512)
 FINISH = Kernel(SOURCE / "finish.cu", "finish", threads=256)
 RESCORE = Kernel(SOURCE / "rescore.cu", "rescore", threads=256)
 SCAN_FLOAT = Kernel(SOURCE / "floats.cu", "scan_float", threads=256)

@@ -2,15 +2,14 @@
 #pragma once
 #include "rules.cuh"
 
-constexpr int DOT_LANES = 16;  // lane j of a half warp sums the products at j, j + 16, …; then lanes fold 8, 4, 2, 1
+constexpr int DOT_LANES = 16;  // lane j of a half warp sums the products at j, j + 16, ...; then lanes fold 8, 4, 2, 1
 
 DEVICE int element_bytes(int store) { return store == INT8 ? 1 : store == FLOAT16 ? 2 : 4; }
 
-// Element i of those from `at` on.
-DEVICE float element(const u8* at, int store, int i) {
-  if (store == INT8) return (float)((const s8*)at)[i];
-  return store == FLOAT16 ? half_bits_to_float(((const u16*)at)[i]) : ((const float*)at)[i];
-}
+// The value of a stored element.
+DEVICE float value_of(s8 stored) { return (float)stored; }
+DEVICE float value_of(u16 stored) { return half_bits_to_float(stored); }
+DEVICE float value_of(float stored) { return stored; }
 
 // A dot product with the row's scale, if its page has scales.
 DEVICE float scaled(const Search& s, s64 row, float dot) {

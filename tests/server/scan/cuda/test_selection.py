@@ -200,6 +200,18 @@ def test_stored_vectors_of_every_kind(store: VectorStore) -> None:
         check(rows, anchors(rng, 3, 2, scoring), 33, rescored=True)
 
 
+@pytest.mark.parametrize("store", list(DTYPES))
+@pytest.mark.parametrize("dimension", [1, 16, 129, 1031])
+def test_vectors_of_any_length(dimension: int, store: VectorStore) -> None:
+    rng = np.random.default_rng(dimension)
+    rows = Grown(1, store, dimension=dimension, page_rows=256)
+    vectors = (rng.standard_normal((300, dimension)) * 30).astype(DTYPES[store])
+    rows.apply(replace(items(rng, 300, 1, store), vectors=vectors))
+    longer = rng.standard_normal((2, dimension)).astype(np.float32)
+    for scoring in (Scoring.SYMMETRIC, Scoring.FLOAT):
+        check(rows, replace(anchors(rng, 2, 1, scoring), vectors=longer), 33, rescored=True)
+
+
 def test_integers_without_scales_count_as_they_are() -> None:
     rng = np.random.default_rng(13)
     rows = grown(replace(items(rng, 300, 2, VectorStore.INT8), scales=None), store=VectorStore.INT8)
