@@ -31,12 +31,25 @@ DEVICE void and_popc_128(int (&d)[4], const u32 (&a)[2], const u32 (&b)[1], cons
 }
 
 // Sixteen bytes from device memory to shared memory, behind the thread's back until `copies_left` of its groups are open.
+// Devices before 8.0 copy at once.
 DEVICE void copy_16(void* shared, const void* from) {
+#if __CUDA_ARCH__ < 800
+  *(uint4*)shared = *(const uint4*)from;
+#else
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(shared)), "l"(from));
+#endif
 }
-DEVICE void close_copies() { asm volatile("cp.async.commit_group;"); }
+DEVICE void close_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;");
+#endif
+}
 template <int copies_left>
-DEVICE void wait_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(copies_left) : "memory"); }
+DEVICE void wait_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(copies_left) : "memory");
+#endif
+}
 
 // The value of an IEEE half, which C++ has no type for.
 DEVICE float half_bits_to_float(u16 half) {
