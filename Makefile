@@ -22,7 +22,7 @@ PROTO_FILES = $(wildcard proto/negmine/v1/*.proto)
 STUBS := client/negmine/v1
 PROTOC = $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto $(foreach out,python grpc_python pyi,--$(out)_out=$(1)) $(PROTO_FILES)
 
-.PHONY: help install demo test check bench gpu gpu-full serve proto lock clean distclean
+.PHONY: help install demo test check bench gpu gpu-full wheels serve proto lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,17 @@ gpu: $$(GPU_NEEDS) ## tests, fixed grid and sanitizer on a GPU, in 8 minutes; ST
 
 gpu-full: $$(GPU_NEEDS) ## the rest of the grid: PART=1 to 6, each below 9 minutes; all without
 	@$(GPU_RUN) --part $(or $(PART),full)
+
+# What a machine with a GPU may lack, for its Python. Of gRPC's the oldest that we take: they run with every newer grpcio.
+FOR ?= 3.12
+CARRY_PINNED := annotated-types googleapis-common-protos pydantic pydantic-core pydantic-settings python-dotenv typing-inspection
+CARRY_OLDEST := $(foreach name,grpcio-health-checking grpcio-reflection grpcio-status,$(name)==1.66.2)
+FETCH = $(PIP) download -qq --no-deps --only-binary=:all: --python-version $(FOR) --dest $(WHEELS) \
+  $(foreach age,_2_28 _2_17 2014,--platform manylinux$(age)_x86_64)
+
+wheels: $(VENV)/.pip ## fetch wheels of what a machine with a GPU may lack into wheels/; FOR=3.12
+	$(FETCH) --constraint constraints.txt $(CARRY_PINNED)
+	$(FETCH) $(CARRY_OLDEST)
 
 build/gpu-wheels: $(CARRIED)
 	rm -rf $@
