@@ -25,7 +25,8 @@ from negmine_server.errors import DataLoss, NegmineError, StorageFull
 from negmine_server.index import buckets
 from negmine_server.index.blocks import NO_BUCKETS
 from negmine_server.index.frozen import Frozen, from_snapshot
-from negmine_server.index.pages import Allocate, gather
+from negmine_server.index.mirror import Mirror
+from negmine_server.index.pages import Allocate, View, gather
 from negmine_server.index.rows import Rows, Stats
 from negmine_server.scan import cpu
 from negmine_server.scan.probing import searches
@@ -56,6 +57,7 @@ class ShardOptions:
     tombstone_age_s: int = 3600
     snapshot_log_bytes: int = 64 << 20
     allocate_vectors: Allocate = np.zeros
+    mirror: Callable[[], Mirror] | None = None  # of empty rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,14 @@ class Shard:
         """Why nothing is applied any more; None while it is."""
         return self._committer.problem
 
+    @property
+    def view(self) -> View:
+        """What is visible now."""
+        return self._rows.view
+
     def apply(self, batch: Batch) -> Future[Applied]:
-        """Queues a batch; the future resolves once it is durable and visible. Raises as `Committer.submit`."""
-        return self._committer.submit(batch)
+        """Queues a batch; the future resolves once it is durable and visible. Raises as `submit` and `Room.reserve`."""
+        return self._rows.room.reserve(batch, self._committer.submit)
 
     def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
         """The best r visible rows per anchor, by the scan's score; with `rescore` also their exact scores."""
@@ -170,17 +177,9 @@ class Shard:
         """Counts and sizes now."""
         return ShardStats(self._rows.stats(), self.sequence, self._log_bytes, self._snapshot_sequence)
 
-    def bucket_rows(self) -> dict[int, int]:
-        """Live rows by the bucket's number; 0 = loose."""
-        return self._rows.view.bucket_rows()
-
     def bucket_of(self, ids: I64) -> I64:
         """The number [n] of the bucket that each id is in, -1 where it is not here."""
         return buckets.bucket_of(self._rows.locate(ids))
-
-    def sample(self, bucket: int | None, n: int, seed: int) -> U64:
-        """As `buckets.sample`."""
-        return buckets.sample(self._rows.view, bucket, n, seed)
 
     def reroute(self, bucket: int, most: int, route: Callable[[U64], I64]) -> int:
         """Moves what `buckets.misplaced` finds; returns how many rows. Routes on this thread, moves between commits."""
@@ -273,6 +272,7 @@ class Shard:
             options.dimension,
             tombstone_age_s=options.tombstone_age_s,
             allocate_vectors=options.allocate_vectors,
+            mirror=None if options.mirror is None else options.mirror(),
         )
         self._writers = Writers(options.writers_max)
         self.sequence = self.newest = 0

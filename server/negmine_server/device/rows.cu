@@ -1,9 +1,9 @@
 // A batch of updates: rows are written into their pages, column by column, and rows are marked dead. Searches run on.
 //
-// A row is visible if 0 < born <= epoch and (died <= born or died > epoch). So a row that is used again changes from the
-// one that had died, to every running search, to one that is not born yet by the single store of `born`: `died` stays as
-// it was, and neither caches nor the order of stores can show a search a mixture. What a running search can see never
-// changes otherwise, but for `died`, which becomes an epoch that is later than the search's.
+// A row is visible if 0 < born <= epoch and (died <= born or died > epoch). So the single store of `born` turns a row
+// that had died, for every running search, into one that is not born yet: `died` stays as it was, and neither caches
+// nor the order of stores can show a search a mixture. Of what a search can see nothing else changes but `died`,
+// which becomes an epoch later than the search's.
 #include "search.cuh"
 
 struct Field {

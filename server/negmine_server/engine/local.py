@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidate
 from negmine_server.engine.merge import merge
 from negmine_server.engine.routing import shard_of
 from negmine_server.errors import NegmineError
+from negmine_server.index import buckets
 from negmine_server.index.pages import OPTIONALS, Column
 from negmine_server.index.partition import Partition
 from negmine_server.shard import Shard, ShardStats, SnapshotResult
@@ -174,13 +176,7 @@ class LocalEngine:
         return self._search_in_turn(query, r, rescore=False)
 
     def _search_in_turn(self, query: Query, r: int, rescore: bool) -> Candidates:
-        """One shard after the other: each needs only what is not below the best r of those before it."""
-        found = self._shards[0].search(query, r, rescore=rescore)
-        for shard in self._shards[1:]:
-            bars = np.where(found.counts >= r, found.scores[:, -1], -np.inf).astype(np.float32)
-            bounded = replace(query, floors=np.maximum(query.floors, bars))
-            found = merge([found, shard.search(bounded, r, rescore=rescore)], r)
-        return found
+        return in_turn([partial(shard.search, r=r, rescore=rescore) for shard in self._shards], query, r)
 
     def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
         """See Engine."""
@@ -216,7 +212,7 @@ class LocalEngine:
     def sample(self, bucket: int | None, n: int, seed: int) -> U64:
         """See Engine."""
         share = -(-n // len(self._shards))
-        return np.concatenate([shard.sample(bucket, share, seed) for shard in self._shards])
+        return np.concatenate([buckets.sample(shard.view, bucket, share, seed) for shard in self._shards])
 
     def bucket_of(self, ids: I64) -> I64:
         """See Engine."""
@@ -231,12 +227,12 @@ class LocalEngine:
         """See Engine."""
         total: Counter[int] = Counter()
         for shard in self._shards:
-            total.update(shard.bucket_rows())
+            total.update(shard.view.bucket_rows())
         return dict(total)
 
     def bucket_sizes(self) -> list[I64]:
         """See Engine."""
-        partition, rows = self.partition, [shard.bucket_rows() for shard in self._shards]
+        partition, rows = self.partition, [shard.view.bucket_rows() for shard in self._shards]
         if partition is None:
             return [np.array([sum(held.values())]) for held in rows]
         numbers = partition.numbers.tolist()
@@ -259,6 +255,16 @@ class LocalEngine:
         """See Engine."""
         for shard in self._shards:
             shard.close()
+
+
+def in_turn(searches: Sequence[Callable[[Query], Candidates]], query: Query, r: int) -> Candidates:
+    """One search after the other: each needs only what is not below the best r of those before it."""
+    found = searches[0](query)
+    for search in searches[1:]:
+        bars = np.where(found.counts >= r, found.scores[:, -1], -np.inf).astype(np.float32)
+        bounded = replace(query, floors=np.maximum(query.floors, bars))
+        found = merge([found, search(bounded)], r)
+    return found
 
 
 def _absent(name: str, n: int) -> NDArray[Any]:
