@@ -65,6 +65,10 @@ inline u32 __umulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }
 inline u64 __umul64hi(u64 a, u64 b) { return (u64)((unsigned __int128)a * b >> 64); }
 inline int __vimax3_s32(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 inline int __vimin3_s32(int a, int b, int c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
+inline int __viaddmin_s32(int a, int b, int c) { return a + b < c ? a + b : c; }
+inline int __viaddmax_s32(int a, int b, int c) { return a + b < c ? c : a + b; }
+inline u32 __viaddmin_u32(u32 a, u32 b, u32 c) { return a + b < c ? a + b : c; }
+inline u32 __viaddmax_u32(u32 a, u32 b, u32 c) { return a + b < c ? c : a + b; }
 template <class Sum, class Part, class A>
 inline Sum dot_of_bytes(A a, A b, Sum sum) {
   for (int i = 0; i < 4; i++) sum += (Sum)(Part)(a >> 8 * i) * (Sum)(Part)(b >> 8 * i);
