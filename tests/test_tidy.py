@@ -35,7 +35,7 @@ ROOMS = (
     ("batcher", "keeper"),
     ("catalog",),
     ("collection",),
-    ("funnel", "gate", "ledger", "rebalance"),
+    ("funnel", "gate", "ledger", "placement", "rebalance"),
     ("canary", "ceiling"),
     ("calibrate", "spec", "options"),
     ("select",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -25,6 +24,7 @@ from negmine_server.batcher import Batcher
 from negmine_server.catalog import Catalog, Entry
 from negmine_server.committer import CommitOptions
 from negmine_server.device.devices import Devices, open_devices
+from negmine_server.domain import VectorsOn
 from negmine_server.keeper import Keeper
 from negmine_server.opening import Opener
 from negmine_server.rebalance import BucketOptions
@@ -37,6 +37,7 @@ from negmine_server.rpc.serving import Bell, Drain, under_way
 from negmine_server.settings import Settings
 from negmine_server.shard import ShardOptions
 from negmine_server.spec import CollectionSpec
+from negmine_server.storage.folder import hold
 from negmine_server.storage.objects import LocalObjects
 from negmine_server.storage.scratch import arrays_on_disk
 from negmine_server.telemetry import CatalogMetrics, MetricsServer
@@ -44,6 +45,7 @@ from negmine_server.warm_up import warm_up
 
 if TYPE_CHECKING:
     from negmine_server.device.gpu import Gpu
+    from negmine_server.placement import Placement
 
 LOG = logging.getLogger(__name__)
 DRAIN_POLL_S = 0.05
@@ -80,7 +82,6 @@ class App:
         self._encoders = ThreadPoolExecutor(cores, thread_name_prefix="encode")
         self._background = ThreadPoolExecutor(2, thread_name_prefix="background")
         self._stop_asked = asyncio.Event()
-        self._lock: IO[str] | None = None
         self._drain = Drain()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -89,12 +90,13 @@ class App:
         """Binds, answers NOT_SERVING while kernels compile and logs replay, then serves.
 
         Raises:
-            StartError: the data folder or an address cannot be had.
+            StartError: an address cannot be had.
+            StorageFailed: the data folder cannot.
             DeviceFailed: a device cannot be had.
             DataLoss: the catalog is corrupt.
         """
         settings = self._settings
-        self._lock = _lock(settings.data_dir)
+        self._held = hold(settings.data_dir)
         loop = asyncio.get_running_loop()
         self._bell, health_bell = Bell(loop), Bell(loop)
         if settings.device == "cuda":
@@ -102,7 +104,7 @@ class App:
         self._objects = LocalObjects(settings.data_dir)
         on_disk = settings.vectors_in == "disk"
         self._allocate_vectors = arrays_on_disk(self._objects.scratch) if on_disk else np.zeros
-        self._catalog = Catalog(self._objects, self._opener(), collections_max=settings.collections_max)
+        self._catalog = self._make_catalog()
         self._keeper = Keeper(self._catalog, lambda: self._batcher.quiet_s < QUIET_S)
         self._health = HealthService(self._catalog, _SERVICES, self._device_lost, health_bell)
         self._serve_metrics()  # before the gRPC server is there, which would have to be stopped when this fails
@@ -146,11 +148,13 @@ class App:
             self._devices.close()
         for pool in (self._scanners, self._encoders, self._background):
             pool.shutdown()
+        self._held.close()
         LOG.info("stopped")
 
-    def _opener(self) -> Opener:
+    def _make_catalog(self) -> Catalog:
         settings = self._settings
-        return Opener(
+        placement = None if self._devices is None else self._placement(self._devices)
+        opener = Opener(
             objects=self._objects,
             shard_options=self._shard_options,
             bucket_options=BucketOptions(settings.bucket_from_rows, settings.bucket_rows_min),
@@ -159,7 +163,18 @@ class App:
             background=self._background,
             on_applied=self._bell.ring,
             step_ahead_max=settings.step_ahead_max,
+            placement=placement,
         )
+        if placement is None:
+            return Catalog(self._objects, opener, collections_max=settings.collections_max)
+        return Catalog(self._objects, opener, collections_max=settings.collections_max, prepare=placement.prepare)
+
+    def _placement(self, devices: Devices) -> Placement:
+        from negmine_server.placement import Placement  # noqa: PLC0415 (it imports torch)
+
+        settings = self._settings
+        memory = int(settings.device_memory * (1 << 30)) or None
+        return Placement(devices, memory, VectorsOn(settings.device_vectors), self._scanners, self._threads)
 
     def _shard_options(self, spec: CollectionSpec) -> ShardOptions:
         settings = self._settings
@@ -281,16 +296,3 @@ def _pem(file: Path, what: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise StartError(f"TLS {what} {str(file)!r} cannot be read: {error.strerror}") from error
-
-
-def _lock(folder: Path) -> IO[str]:
-    """Holds the data folder for this process; the lock goes with it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / "lock").open("w")
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StartError(f"data folder {str(folder)!r} is held by another server") from None
-    except OSError as error:
-        raise StartError(f"data folder {str(folder)!r} cannot be used: {error}") from error
-    return held

@@ -79,14 +79,21 @@ class Catalog:
 
     Args:
         open_collection: makes a record's collection, loading what is stored of it.
+        prepare: does what takes long for the first collection of a kind; others are served meanwhile.
     """
 
     def __init__(
-        self, objects: Objects, open_collection: Callable[[Record], Collection], *, collections_max: int
+        self,
+        objects: Objects,
+        open_collection: Callable[[Record], Collection],
+        *,
+        collections_max: int,
+        prepare: Callable[[CollectionSpec], None] = lambda _: None,
     ) -> None:
         self._objects = objects
         self._open = open_collection
         self._collections_max = collections_max
+        self._prepare = prepare
         self._lock = RLock()
         self._ledger = Ledger(objects)
         records, self._aliases = self._ledger.load()
@@ -147,6 +154,7 @@ class Catalog:
         """A new collection, or with `exist_ok` the one of the same spec; and whether it is new."""
         _check_name(name, "name")
         spec.check()
+        self._prepare(spec)
         with self._lock:
             there = self._entries.get(name)
             if there is not None and exist_ok and there.record.spec.same_as(spec):

@@ -105,7 +105,7 @@ class Collection:
         self.incarnation = incarnation
         self.generation = generation
         self.encoder: Encoder = spec.encoder()
-        self._encode_rows = encoding(self.encoder)
+        self.encode_items = encoding(self.encoder)
         self.engine = engine
         self.rebalancer = rebalancer
         self.canary = Canary(engine, self.encoder, spec.recall_target, spec.seed)
@@ -213,7 +213,7 @@ class Collection:
         """Codes, and the vectors to keep."""
         if items.embeddings is not None:
             assert items.lengths is not None
-            codes = self._encode_rows(items.embeddings, items.lengths)
+            codes = self.encode_items(items.embeddings, items.lengths)
             if self.spec.kept_store is VectorStore.NONE:
                 return codes, None
             return codes, self.encoder.prepare(items.embeddings, items.lengths)

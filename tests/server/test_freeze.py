@@ -143,7 +143,8 @@ class SlowEncoder(Encoder):
 
 def test_writes_that_are_being_encoded_are_waited_for(house: House) -> None:
     made = estimating(house)
-    slow = made.encoder = SlowEncoder()
+    slow = SlowEncoder()
+    made.encode_items = slow.encode_measured
     acked: list[int] = []
     writing = threading.Thread(target=lambda: acked.extend(done.inserted for done in upsert(made, [500], SHIFTED[:1])))
     writing.start()

@@ -145,10 +145,18 @@ class Devices:
         return any(gpu.problem is not None for gpu in self.gpus)
 
     def place(self, shards: int) -> list[Gpu]:
-        """A device for each of a collection's shards: in turn, going on where the last collection stopped."""
+        """A device that is not lost for each of a collection's shards: in turn, on from where the last one's stopped.
+
+        Raises:
+            DeviceLost: all of them are.
+        """
+        working = [gpu for gpu in self.gpus if gpu.problem is None]
+        if not working:
+            assert self.gpus[0].problem is not None
+            raise self.gpus[0].problem
         with self._lock:
-            first, self._next = self._next, (self._next + shards) % len(self.gpus)
-        return [self.gpus[(first + shard) % len(self.gpus)] for shard in range(shards)]
+            first, self._next = self._next, self._next + shards
+        return [working[(first + shard) % len(working)] for shard in range(shards)]
 
     def close(self) -> None:
         """Ends the devices' threads."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from negmine_server.device import devices
 from negmine_server.device.devices import Devices, Scanners, open_devices, scanners_for
-from negmine_server.errors import DeviceFailed
+from negmine_server.errors import DeviceFailed, DeviceLost
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_scanners_go_by_capability(capability: tuple[int, int], scanners: Scanne
 
 def gpus(*names: str, capability: tuple[int, int] = (9, 0)) -> list[Any]:
     return [
-        SimpleNamespace(label=f"cuda:{place}", name=name, capability=capability, close=lambda: None)
+        SimpleNamespace(label=f"cuda:{place}", name=name, capability=capability, problem=None, close=lambda: None)
         for place, name in enumerate(names)
     ]
 
@@ -39,6 +39,18 @@ def test_shards_are_placed_in_turn_over_all_collections() -> None:
     placed = [[gpu.label[-1] for gpu in made.place(shards)] for shards in (2, 2, 4, 1)]
     assert placed == [["0", "1"], ["2", "0"], ["1", "2", "0", "1"], ["2"]]
     made.close()
+
+
+def test_nothing_is_placed_on_a_device_that_is_lost() -> None:
+    made = Devices(gpus("a", "a", "a"))
+    assert not made.lost
+    made.gpus[1].problem = DeviceLost("gone")
+    assert made.lost
+    assert [gpu.label[-1] for gpu in made.place(4)] == ["0", "2", "0", "2"]
+    for gpu in made.gpus:
+        gpu.problem = DeviceLost("gone")
+    with pytest.raises(DeviceLost):
+        made.place(1)
 
 
 def test_devices_are_described_by_kind() -> None:
