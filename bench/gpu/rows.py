@@ -44,6 +44,7 @@ class Table:
         view: what searches take.
         pages: of the device.
         spare_first: the first spare row.
+        batches: how many were written to the spare rows.
     """
 
     def __init__(self, card: Card, bits: int, label: str, spare_rows: int = 0) -> None:
@@ -82,6 +83,7 @@ class Table:
             rows=self.rows,
             mirrored=mirrored,
         )
+        self.batches = 0
         self._no_vectors = np.zeros(pages, np.uint64)
         self._make(0, self.rows, directory=mirrored.directory, page_slots=mirrored.page_slots)
 

@@ -50,8 +50,7 @@ class Upserts:
 
     def __init__(self, card: Card, table: Table, source: str) -> None:
         self._card, self._table = card, table
-        self.batch_rows = 128 if card.small else BATCH_ROWS
-        self.sent = 0
+        self.batch_rows = batch_rows(card)
         random = np.random.default_rng(0)
         n = self.batch_rows
         self._items: dict[str, Any] = {
@@ -68,21 +67,21 @@ class Upserts:
             card.wait()
 
     def send(self) -> None:
-        """One batch: written, as many rows killed, published."""
-        place, oldest = self.sent % BATCHES_HELD, self.sent + BATCHES_HELD // 2
-        self._table.pages.write(self._rows(place), self._items)
-        if self.sent >= BATCHES_HELD // 2:
-            self._table.pages.kill(self._rows(oldest % BATCHES_HELD))
-        self._table.publish()
-        self.sent += 1
+        """One batch: written where rows are dead, as many rows killed, published."""
+        table = self._table
+        table.pages.write(self._rows(table.batches), self._items)
+        if table.batches >= BATCHES_HELD // 2:
+            table.pages.kill(self._rows(table.batches - BATCHES_HELD // 2))
+        table.publish()
+        table.batches += 1
 
     def wait(self) -> None:
         """Until the device has them all."""
         with self._card.gpu.updating():
             self._card.gpu.sync()
 
-    def _rows(self, place: int) -> Any:
-        first = self._table.spare_first + place * self.batch_rows
+    def _rows(self, batch: int) -> Any:
+        first = self._table.spare_first + batch % BATCHES_HELD * self.batch_rows
         return np.arange(first, first + self.batch_rows)
 
     def rows_s(self, batches: int, seconds: float) -> float:
@@ -96,10 +95,14 @@ class Upserts:
         return sent * self.batch_rows / (time.perf_counter() - begin)
 
 
+def batch_rows(card: Card) -> int:
+    """Rows of a batch."""
+    return 128 if card.small else BATCH_ROWS
+
+
 def made(card: Card) -> Table:
     """The table that is searched, with room for batches."""
-    spare = BATCHES_HELD * (128 if card.small else BATCH_ROWS)
-    return Table(card, BITS, ROWS, spare_rows=spare)
+    return Table(card, BITS, ROWS, spare_rows=BATCHES_HELD * batch_rows(card))
 
 
 def alone(card: Card) -> Iterator[Result]:
@@ -130,7 +133,7 @@ def under_upserts(card: Card) -> Iterator[Result]:
     idle = latencies(card, search)
     times: dict[str, Any] = {}
     for source in TARGETS:
-        upserts = Upserts(card, table, source)
+        upserts, before = Upserts(card, table, source), table.batches
         stop = threading.Event()
         sender = threading.Thread(target=partial(_send_until, upserts, stop))
         sender.start()
@@ -143,10 +146,10 @@ def under_upserts(card: Card) -> Iterator[Result]:
             "p99_ms": 1e3 * float(np.quantile(busy, 0.99)),
             "p50_ms": 1e3 * float(np.median(busy)),
             "searches": len(busy),
-            "batches": upserts.sent,
+            "batches": table.batches - before,
         }
     p99 = float(np.quantile(idle, 0.99))
-    params = {"rows": table.rows, "anchors": ANCHORS, "k": K, "bits": BITS, "batch_rows": upserts.batch_rows, **times}
+    params = {"rows": table.rows, "anchors": ANCHORS, "k": K, "bits": BITS, "batch_rows": batch_rows(card)} | times
     params["idle"] = {"p99_ms": 1e3 * p99, "p50_ms": 1e3 * float(np.median(idle)), "searches": len(idle)}
     worst = max(times[source]["p99_ms"] for source in TARGETS) / (1e3 * p99)
     yield Result("gpu.p99_under_upserts", worst, "× idle", "lower", P99_TIMES, params=params)
@@ -156,7 +159,7 @@ def with_id_map(card: Card) -> Iterator[Result]:
     """What the host's rows allow, with ids mapped and pages kept here too: the log alone is missing."""
     mirror_pages = Table.pages_of(card, BITS)
     rows = Rows(BITS // 64, VectorStore.NONE, 0, page_rows=card.page_rows, mirror=mirror_pages)
-    n = 128 if card.small else BATCH_ROWS
+    n = batch_rows(card)
     batches = 4 if card.small else MAPPED_BATCHES
     random = np.random.default_rng(0)
     codes = random.integers(0, 2**64, (n, BITS // 64), np.uint64)
