@@ -71,6 +71,7 @@ class House:
         self.folder = folder
         self.options = options  # of ShardOptions
         self.bucket_options = BucketOptions()
+        self.placement: Any = None  # on devices
         self.scanners = ThreadPoolExecutor(2)
         self.background = ThreadPoolExecutor(2)
         self.objects = FaultyObjects(folder)
@@ -108,6 +109,7 @@ class House:
             background=self.background,
             on_applied=lambda: None,
             step_ahead_max=1000,
+            placement=self.placement,
         )
         return opener(record)
 

@@ -17,7 +17,7 @@ struct Space {
   int kept;
 };
 
-struct RisingScores {  // a key that rises as scores fall
+struct FallingScores {  // a key that rises as scores fall
   const float* scores;
   DEVICE bool at(int i, u64& key) const {
     key = (u32)~rank_of(scores[i]);
@@ -25,13 +25,16 @@ struct RisingScores {  // a key that rises as scores fall
   }
 };
 
-struct IdsOfScore {
+constexpr u64 SIGN = 1ull << 63;  // turned, numbers with a sign are in the order of those without
+DEVICE s64 id_of(u64 key) { return (s64)(key ^ SIGN); }
+
+struct IdsOfScore {  // the ids of the candidates with one score
   const float* scores;
   const s64* ids;
   float score;
   DEVICE bool at(int i, u64& key) const {
     if (scores[i] != score) return false;
-    key = (u64)ids[i] ^ (1ull << 63);
+    key = (u64)ids[i] ^ SIGN;
     return true;
   }
 };
@@ -141,10 +144,10 @@ KERNEL(512, 2) cut(const Search* search, int round) {
   float bar = s.bar_scores[q];
   s64 bar_id = s.bar_ids[q];
   if (n > s.r) {
-    const float* scores = s.candidate_scores + (s64)q * s.capacity;
+    const s64 from = (s64)q * s.capacity;
     int k = s.r - 1;
-    bar = score_of(~(u32)nth_smallest(RisingScores{scores}, n, k, space));
-    bar_id = (s64)(nth_smallest(IdsOfScore{scores, s.candidate_ids + (s64)q * s.capacity, bar}, n, k, space) ^ (1ull << 63));
+    bar = score_of(~(u32)nth_smallest(FallingScores{s.candidate_scores + from}, n, k, space));
+    bar_id = id_of(nth_smallest(IdsOfScore{s.candidate_scores + from, s.candidate_ids + from, bar}, n, k, space));
     if (!dropped) kept = move_best(s, q, n, bar, bar_id, space);
     else if (bar_id < ID_LAST) ++bar_id;  // what was dropped must come in again
   }

@@ -14,24 +14,28 @@ struct Space {
   int rows[CHUNK];
 };
 
-struct Sorted {  // arrays of n candidates
+struct Candidates {  // arrays of n candidates
   float* scores;
   s64* ids;
   int* rows;
   int n;
 };
 
-DEVICE void put_in_order(const Sorted& list, int i, int j) {
+DEVICE void copy(const Candidates& to, int j, const Candidates& from, int i) {
+  to.scores[j] = from.scores[i], to.ids[j] = from.ids[i], to.rows[j] = from.rows[i];
+}
+
+DEVICE void put_in_order(const Candidates& list, int i, int j) {
   if (j >= list.n || !before(list.scores[j], list.ids[j], list.scores[i], list.ids[i])) return;
   const float score = list.scores[i];
   const s64 id = list.ids[i];
   const int row = list.rows[i];
-  list.scores[i] = list.scores[j], list.ids[i] = list.ids[j], list.rows[i] = list.rows[j];
+  copy(list, i, list, j);
   list.scores[j] = score, list.ids[j] = id, list.rows[j] = row;
 }
 
 // Compares i with its mirror image in every block of 2 * half places.
-DEVICE void mirror(const Sorted& list, int half) {
+DEVICE void mirror(const Candidates& list, int half) {
   for (int pair = threadIdx.x;; pair += THREADS) {
     const int i = pair & (half - 1), first = 2 * (pair - i);
     if (first >= list.n) break;
@@ -41,7 +45,7 @@ DEVICE void mirror(const Sorted& list, int half) {
 }
 
 // Compares at a distance of `half`.
-DEVICE void halve(const Sorted& list, int half) {
+DEVICE void halve(const Candidates& list, int half) {
   for (int pair = threadIdx.x;; pair += THREADS) {
     const int i = pair & (half - 1), first = 2 * (pair - i);
     if (first >= list.n) break;
@@ -51,18 +55,16 @@ DEVICE void halve(const Sorted& list, int half) {
 }
 
 // Sorts every chunk by itself in shared memory; `merging`: only what a merge leaves to do at distances within a chunk.
-DEVICE void sort_chunks(const Sorted& list, Space& space, bool merging) {
+DEVICE void sort_chunks(const Candidates& list, Space& space, bool merging) {
   for (int first = 0; first < list.n; first += CHUNK) {
-    const Sorted chunk{space.scores, space.ids, space.rows, list.n - first < CHUNK ? list.n - first : CHUNK};
-    for (int i = threadIdx.x; i < chunk.n; i += THREADS)
-      space.scores[i] = list.scores[first + i], space.ids[i] = list.ids[first + i], space.rows[i] = list.rows[first + i];
+    const Candidates chunk{space.scores, space.ids, space.rows, list.n - first < CHUNK ? list.n - first : CHUNK};
+    for (int i = threadIdx.x; i < chunk.n; i += THREADS) copy(chunk, i, list, first + i);
     __syncthreads();
     for (int size = merging ? CHUNK : 1; size < (merging ? 2 * CHUNK : chunk.n); size *= 2) {
       if (!merging) mirror(chunk, size);
       for (int half = size / 2; half; half /= 2) halve(chunk, half);
     }
-    for (int i = threadIdx.x; i < chunk.n; i += THREADS)
-      list.scores[first + i] = space.scores[i], list.ids[first + i] = space.ids[i], list.rows[first + i] = space.rows[i];
+    for (int i = threadIdx.x; i < chunk.n; i += THREADS) copy(list, first + i, chunk, i);
     __syncthreads();
   }
 }
@@ -74,7 +76,7 @@ KERNEL(256, 4) finish(const Search* search, int round) {
   if (q >= s.anchors) return;
   const s64 from = (s64)q * s.capacity, to = (s64)q * s.r;
   const int n = s.kept[q];
-  const Sorted list{s.candidate_scores + from, s.candidate_ids + from, s.candidate_rows + from, n};
+  const Candidates list{s.candidate_scores + from, s.candidate_ids + from, s.candidate_rows + from, n};
   sort_chunks(list, space, false);
   for (int size = CHUNK; size < n; size *= 2) {
     mirror(list, size);

@@ -25,7 +25,7 @@ from negmine_server.scan.cuda.block import SOURCE
 from negmine_server.scan.cuda.int8_kernel import scan
 
 UNIT_ROWS = 64
-PREPARE_PLANES = Kernel(SOURCE / "planes.cu", "prepare_planes", threads=256)
+PREPARE_PLANES = Kernel(SOURCE / "int8_anchors.cu", "prepare_planes", threads=256)
 
 
 class Tiles(NamedTuple):
@@ -83,7 +83,6 @@ class Int8Scanner:
             "resident": tiles.resident,
             "n_anchors": tiles.anchors,
             "rows": tiles.rows,
-            "plain": False,
         }
 
     def kernel_on(self, device: str) -> Kernel:
@@ -94,8 +93,7 @@ class Int8Scanner:
         """
         if device == "cuda":
             return self.compiled()
-        constants = self.constants | {"plain": True}
-        return Kernel(SOURCE / "int8_kernel.py", "scan", threads=1, macros=tuple(constants.items()))
+        return Kernel(SOURCE / "int8_kernel.py", "scan", threads=1, macros=tuple(self.constants.items()))
 
     def compiled(self) -> Kernel:
         """The kernel's machine code; kept in Triton's cache. Neither a device nor a C compiler has to be there.

@@ -29,6 +29,7 @@ _ROUNDS, _WORKS, _TILES, _STRIDE = _place("rounds"), _place("works"), _place("ti
 _SLOTS, _SLOT_ANCHORS, _PLANES = _place("slots"), _place("slot_anchors"), _place("planes")
 _ONES, _LIMITS, _TOTALS, _LOWS = _place("ones"), _place("limits"), _place("totals"), _place("lows")
 _UNITS, _UNITS_MAX, _UNIT_COUNTS = _place("units"), _place("units_max"), _place("unit_counts")
+_PLAIN = tl.constexpr(bool(triton.knobs.runtime.interpret))  # the interpreter knows no inline assembly
 _CORRECTIONS, _CODES = tl.constexpr(3), tl.constexpr(4)  # of `Column`
 _TILE_ROWS = tl.constexpr(TILE_ROWS)
 
@@ -59,9 +60,9 @@ def _interleaved(a0, a1, a2, a3, a4, a5, a6, a7, rows: tl.constexpr, words: tl.c
 
 
 @triton.jit
-def _unpacked(c, rows: tl.constexpr, words: tl.constexpr, plain: tl.constexpr):
+def _unpacked(c, rows: tl.constexpr, words: tl.constexpr):
     """Bytes [rows, 8 · words] -> {0, 1} int8 [rows, 64 · words] in the order of `planes`."""
-    if plain:  # for the interpreter, which knows no inline assembly
+    if _PLAIN:
         a0, a1, a2, a3 = c & 1, (c >> 1) & 1, (c >> 2) & 1, (c >> 3) & 1
         a4, a5, a6, a7 = (c >> 4) & 1, (c >> 5) & 1, (c >> 6) & 1, (c >> 7) & 1
     else:  # four bytes in a register give four elements of a plane by a shift and a mask
@@ -87,11 +88,11 @@ def _unpacked(c, rows: tl.constexpr, words: tl.constexpr, plain: tl.constexpr):
 
 
 @triton.jit
-def _bits(codes, first, rows: tl.constexpr, row_bytes: tl.constexpr, words: tl.constexpr, plain: tl.constexpr):
+def _bits(codes, first, rows: tl.constexpr, row_bytes: tl.constexpr, words: tl.constexpr):
     """Words [first, first + words) of the rows, as the right side [64 · words, rows] of a product."""
     row = tl.arange(0, rows)[:, None]
     byte = 8 * first + tl.arange(0, 8 * words)[None, :]
-    return tl.trans(_unpacked(tl.load(codes + row * row_bytes + byte), rows, words, plain))
+    return tl.trans(_unpacked(tl.load(codes + row * row_bytes + byte), rows, words))
 
 
 @triton.jit
@@ -107,6 +108,16 @@ def _append(search, number, hit, anchors, places, n_anchors: tl.constexpr, group
         unit = (places.to(tl.int64) << 32)[None, :] + anchors.to(tl.int64)[:, None]
         there = (flat > 0) & (at < units_max)
         tl.store(units + at.to(tl.int64), tl.reshape(unit, (n_anchors * groups,)), mask=there)
+
+
+@triton.jit
+def _lookups(search, symmetric: tl.constexpr):
+    """What acc is subtracted from, by anchor, and what the anchor lets in."""
+    if symmetric:
+        sums, bars = _address(search, _ONES), _array(_address(search, _LIMITS), tl.int32, 4)
+    else:
+        sums, bars = _address(search, _TOTALS), _array(_address(search, _LOWS), tl.float32, 4)
+    return _array(sums, tl.int32, 4), bars
 
 
 @triton.jit
@@ -134,24 +145,19 @@ def _scan_rows(
     resident: tl.constexpr,
     n_anchors: tl.constexpr,
     rows: tl.constexpr,
-    plain: tl.constexpr,
 ):
     """Scans rows for slots [first_slot, last_slot)."""
     row_bytes: tl.constexpr = (8 * words + 15) // 16 * 16
     groups: tl.constexpr = rows // UNIT_ROWS
+    sums, bars = _lookups(search, symmetric)
     slot_anchors = _array(_address(search, _SLOT_ANCHORS), tl.int32, 4)
     planes = _array(_address(search, _PLANES), tl.int8, 16)
-    if symmetric:
-        ones = _array(_address(search, _ONES), tl.int32, 4)
-        limits = _array(_address(search, _LIMITS), tl.int32, 4)
-    else:
-        totals = _array(_address(search, _TOTALS), tl.int32, 4)
-        lows = _array(_address(search, _LOWS), tl.float32, 4)
+    if not symmetric:
         lowest, highest, unbounded = _correction_ranges(corrections, rows, groups)
     right = ()
     if resident:
         for word in tl.static_range(0, words, step):
-            right = right + (_bits(codes, word, rows, row_bytes, step, plain),)  # noqa: RUF005 (Triton unpacks none)
+            right = right + (_bits(codes, word, rows, row_bytes, step),)  # noqa: RUF005 (Triton unpacks none)
     k = tl.arange(0, 64 * step)[None, :]
     places = first_place + tl.arange(0, groups)
     # Read one tile ahead, so that what is looked up by anchor is on its way while the product is made.
@@ -160,11 +166,8 @@ def _scan_rows(
     for first in tl.range(first_slot, last_slot, n_anchors):
         slot = first + tl.arange(0, n_anchors)
         there = anchor >= 0
-        if symmetric:
-            bar = tl.load(ones + anchor, mask=there, other=0) - tl.load(limits + anchor, mask=there, other=0)
-        else:
-            total = tl.load(totals + anchor, mask=there, other=0)
-            bar = tl.load(lows + anchor, mask=there, other=0.0)
+        total = tl.load(sums + anchor, mask=there, other=0)
+        bar = tl.load(bars + anchor, mask=there, other=0)
         ahead = slot + n_anchors
         next_anchor = tl.load(slot_anchors + ahead, mask=ahead < last_slot, other=-1)
         left = planes + slot[:, None].to(tl.int64) * (64 * words) + k
@@ -177,17 +180,33 @@ def _scan_rows(
         else:
             for word in tl.range(0, words, step):
                 values = tl.load(left + 64 * word, mask=real, other=0)
-                acc = tl.dot(values, _bits(codes, word, rows, row_bytes, step, plain), acc, out_dtype=tl.int32)
+                acc = tl.dot(values, _bits(codes, word, rows, row_bytes, step), acc, out_dtype=tl.int32)
         best = tl.max(tl.reshape(acc, (n_anchors, groups, UNIT_ROWS)), axis=2)
         if symmetric:
-            hit = best >= bar[:, None]
+            hit = total[:, None] - best <= bar[:, None]
         else:
             dot = (2 * best - total[:, None]).to(tl.float32)
-            highest_score = dot * tl.where(dot >= 0, highest[None, :], lowest[None, :])
-            hit = (highest_score >= bar[:, None]) | unbounded[None, :]
+            bound = dot * tl.where(dot >= 0, highest[None, :], lowest[None, :])
+            hit = (bound >= bar[:, None]) | unbounded[None, :]
         hit = (hit & there[:, None]).to(tl.int32)
         _append(search, number, hit, anchor, places, n_anchors, groups)
         anchor = next_anchor
+
+
+@triton.jit
+def _work(search, work):
+    """A work's tile, its first slot and the one after its last."""
+    works = _address(search, _WORKS)
+    if works == 0:
+        tile = (work * _number(search, _STRIDE).to(tl.int64) % _number(search, _TILES)).to(tl.int32)
+        first_slot = 0
+        slots = _number(search, _SLOTS)
+    else:
+        entry = _array(works, tl.int32, 4) + 4 * work
+        tile = tl.load(entry)
+        first_slot = tl.load(entry + 1)
+        slots = tl.load(entry + 2)
+    return tile, first_slot, first_slot + slots
 
 
 @triton.jit
@@ -200,7 +219,6 @@ def scan(
     resident: tl.constexpr,
     n_anchors: tl.constexpr,
     rows: tl.constexpr,
-    plain: tl.constexpr,
 ):
     """Appends the units of a round. Any number of programs.
 
@@ -213,25 +231,14 @@ def scan(
         resident: whether a tile of rows is unpacked once.
         n_anchors: a tile's anchors.
         rows: a tile's rows, a power of two from 64 to TILE_ROWS.
-        plain: without inline assembly.
     """
     row_bytes: tl.constexpr = (8 * words + 15) // 16 * 16
     rounds = _array(_address(search, _ROUNDS), tl.int32, 4)
     first, last = tl.load(rounds + 2 * number), tl.load(rounds + 2 * number + 1)
     directory = _array(_address(search, _DIRECTORY), tl.int64, 8)
     page_slots, shift = _number(search, _PAGE_SLOTS), _number(search, _PAGE_SHIFT)
-    works, slots = _address(search, _WORKS), _number(search, _SLOTS)
-    tiles, stride = _number(search, _TILES), _number(search, _STRIDE).to(tl.int64)
     for work in tl.range(first + tl.program_id(0), last, tl.num_programs(0)):
-        if works == 0:
-            tile = (work * stride % tiles).to(tl.int32)
-            first_slot = 0
-            last_slot = slots
-        else:
-            entry = _array(works, tl.int32, 4) + 4 * work
-            tile = tl.load(entry)
-            first_slot = tl.load(entry + 1)
-            last_slot = first_slot + tl.load(entry + 2)
+        tile, first_slot, last_slot = _work(search, work)
         row = tile.to(tl.int64) * _TILE_ROWS
         page = row >> shift
         place = row - (page << shift)
@@ -253,5 +260,4 @@ def scan(
                     resident,
                     n_anchors,
                     rows,
-                    plain,
                 )

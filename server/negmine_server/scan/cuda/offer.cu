@@ -35,7 +35,8 @@ KERNEL(256, 4) offer(const Search* search, int round) {
     if (thread == 0) atomicOr(&s.overflows[round], UNITS_OVERFLOWED);
     return;
   }
-  const u32 lane = threadIdx.x % UNIT_LANES, of_warp = threadIdx.x % 32 / UNIT_LANES, step = gridDim.x * blockDim.x / UNIT_LANES;
+  const u32 lane = threadIdx.x % UNIT_LANES, of_warp = threadIdx.x % 32 / UNIT_LANES;
+  const u32 step = gridDim.x * blockDim.x / UNIT_LANES;
   const int unit_rows = s.unit_rows, turns = unit_rows / UNIT_LANES;
   for (u32 first = thread / 32 * 2; first < units; first += step) {
     const bool there = first + of_warp < units;

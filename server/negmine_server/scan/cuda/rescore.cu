@@ -26,7 +26,8 @@ KERNEL(256, 4) rescore(const Search* search, int round) {
   __shared__ __align__(16) u8 space[TEAMS][2][CHUNK + LINE];
   const Search& s = *search;
   const int team = threadIdx.x / DOT_LANES, lane = threadIdx.x % DOT_LANES;
-  const int store = s.store, size = element_bytes(store), bytes = s.dimension * size, chunks = (bytes + CHUNK - 1) / CHUNK;
+  const int store = s.store, size = element_bytes(store), bytes = s.dimension * size;
+  const int chunks = (bytes + CHUNK - 1) / CHUNK;
   const s64 pairs = (s64)s.anchors * s.r;
   for (s64 first = (s64)blockIdx.x * TEAMS; first < pairs; first += (s64)gridDim.x * TEAMS) {
     const s64 pair = first + team;

@@ -53,4 +53,3 @@ def stride_of(tiles: int) -> int:
     while step < tiles and gcd(step, tiles) != 1:
         step += 1
     return step if step < tiles else 1
-

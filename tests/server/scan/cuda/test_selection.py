@@ -165,7 +165,7 @@ def test_rounds_that_overflow_are_done_again_and_nothing_is_lost(scoring: Scorin
     rows = grown(items(rng, 1700, 1, codes=900), 1)
     query = anchors(rng, 3, 1, scoring)
     scores = reference.top_r(rows.rows.view, query, 1700, 64, Metric.COSINE).scores
-    for names in ((), FILTERS):
+    for names in ((), ("cursor",), FILTERS):
         for r in (1, 40, 300):
             limits = Limits(capacity=r + 256, firsts=(), seed=seed)
             search = check(rows, filtered(rng, query, names, scores), r, Metric.COSINE, limits)
