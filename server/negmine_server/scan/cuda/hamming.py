@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from negmine_server.device.program import Kernel
 from negmine_server.scan.cuda.block import TILE_ROWS
+from negmine_server.scan.cuda.variants import Variant, best_of, blocks_of, ring_bytes
 
 HERE = Path(__file__).parent
-UNIT_ROWS = 16
 FRAGMENT = 16
 """Anchors of one tensor instruction: first slots of works are multiples of it."""
 
 _GROUP_ROWS = 64
-# Of a multiprocessor: threads that may have 128 registers each, and shared memory left by a kernel's static arrays.
-_THREADS = 512
-_SHARED_BYTES = 220 << 10
-_STAGE_BYTES_OF_FOUR = 24 << 10
 _WARPS_OF_FEW_ANCHORS = 4
 _WARPS = 8
 
 FRAGMENTS = Kernel(HERE / "fragments.cu", "prepare_fragments", threads=256)
 """Once a search, after `prepare`: brings the anchors into the instruction's order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """`scan_hamming` for up to `slots` anchors in one pass over the rows."""
-
-    kernel: Kernel
-    slots: int
-    blocks: int
-    """Of a multiprocessor at once."""
-
-    def grid(self, slots: int, processors: int) -> tuple[int, int]:
-        """Blocks (x, y) of an exhaustive scan: x share the rows, each y has other anchors, and all run at once."""
-        passes = -(-slots // self.slots)
-        return max(1, processors * self.blocks // passes), passes
 
 
 @cache
@@ -59,8 +39,8 @@ def variants(words: int) -> tuple[Variant, ...]:
 
 
 def exhaustive(words: int, slots: int) -> Variant:
-    """The variant that scans all rows for `slots` anchors: the least work, and of several the fewest passes."""
-    return min(variants(words), key=lambda variant: (-(-slots // variant.slots) * variant.slots, -variant.slots))
+    """The variant that scans all rows for `slots` anchors."""
+    return best_of(variants(words), slots)
 
 
 def probed(words: int) -> Variant:
@@ -87,10 +67,9 @@ def _pitch(words: int) -> int:
 
 def _variant(words: int, fragments: int, warps_anchors: int, warps_rows: int) -> Variant:
     rows = slice_rows(words)
-    stage = rows * _pitch(words)
-    shared = stage * (3 if stage > _STAGE_BYTES_OF_FOUR else 4)
+    shared = ring_bytes(rows, _pitch(words))
     threads = 32 * warps_anchors * warps_rows
-    blocks = min(_THREADS // threads, _SHARED_BYTES // shared)
+    blocks = blocks_of(threads, shared)
     macros = (
         *(("WORDS", words), ("QF", fragments), ("WARPS_ANCHORS", warps_anchors), ("WARPS_ROWS", warps_rows)),
         *(("SLICE_ROWS", rows), ("BLOCKS", blocks)),

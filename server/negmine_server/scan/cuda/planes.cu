@@ -6,8 +6,8 @@
 // A thread has one anchor, and LANES threads side by side read the same row. It goes through a unit's 16 rows, ROWS of them
 // at once, in blocks of BLOCK_WORDS words; the planes of a block lie in registers.
 //
-// Macros: WORDS, PLANES (8, or fewer where values are that small), LANES, SLICE_ROWS, BLOCKS. `planes.py` chooses them.
-#define THREADS 256
+// Macros: WORDS, PLANES (8, or fewer where values are that small), LANES, THREADS, SLICE_ROWS, BLOCKS. `planes.py` chooses
+// them.
 #define CHUNK LANES
 #define COLUMN CORRECTIONS
 #define PITCH ((WORDS + 1) / 2 * 16)

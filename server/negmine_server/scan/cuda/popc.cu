@@ -4,8 +4,7 @@
 // A thread holds ANCHORS anchors in registers and goes through units of 16 rows; LANES threads side by side have different
 // anchors and read the same row, which costs shared memory one read for all of them.
 //
-// Macros: WORDS, ANCHORS, LANES, SLICE_ROWS, BLOCKS (of a multiprocessor). `popc.py` chooses them.
-#define THREADS 256
+// Macros: WORDS, ANCHORS, LANES, THREADS, SLICE_ROWS, BLOCKS (of a multiprocessor). `popc.py` chooses them.
 #define CHUNK (ANCHORS * LANES)
 #define COLUMN -1
 #define PITCH ((WORDS + 1) / 2 * 16)

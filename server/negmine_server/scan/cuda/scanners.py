@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from negmine_server.device.devices import scanners_for
 from negmine_server.device.program import Kernel
 from negmine_server.domain import Scoring
-from negmine_server.scan.cuda import hamming, selection
+from negmine_server.scan.cuda import hamming, planes, popc, selection
+from negmine_server.scan.cuda.variants import UNIT_ROWS, Variant, best_of
 
 if TYPE_CHECKING:
     from negmine_server.device.gpu import Gpu
@@ -62,41 +64,50 @@ class Scanners:
 def scanners_of(gpu: Gpu, words: int) -> Scanners:
     """The scanners that `scanners_for` names for the device."""
     chosen = scanners_for(gpu.capability)
-    return Scanners(named(chosen.symmetric, gpu, words), named(chosen.asymmetric, gpu, words), _Float(gpu))
+    return Scanners(
+        named(chosen.symmetric, gpu, words, symmetric=True), named(chosen.asymmetric, gpu, words), _Float(gpu)
+    )
 
 
 def named(name: str, gpu: Gpu, words: int, *, symmetric: bool = False) -> Scanner:
-    """A scanner by its name; "int8" scans for both scorings."""
-    if name == "b1":
-        return _Hamming(gpu, words)
+    """A scanner by its name: "b1", "int8" (for either scoring), "popc", "planes", or "planes4" for values of 4 bits."""
     if name == "int8":
         return _Int8(gpu, words, symmetric=symmetric)
-    return _Popc(gpu, words, planes=name == "planes")
+    if name == "b1":
+        return _Varied(gpu, hamming.variants(words), hamming.probed(words), hamming.FRAGMENTS)
+    if name == "popc":
+        return _Varied(gpu, popc.variants(words), popc.probed(words))
+    bits = {"planes": planes.PLANES, "planes4": 4}[name]
+    return _Varied(gpu, planes.variants(words, bits), planes.probed(words, bits), planes.layout(words, bits))
 
 
-class _Hamming:
-    """1-bit tensor cores."""
+class _Varied:
+    """Kernels in CUDA C++: 1-bit tensor cores, or POPC; a variant for every number of anchors.
 
-    unit_rows = hamming.UNIT_ROWS
-    multiple = hamming.FRAGMENT
+    Args:
+        probed: the variant for listed works.
+        layout: lays out the anchors, where the scan wants them in an order of its own.
+    """
 
-    def __init__(self, gpu: Gpu, words: int) -> None:
-        self._gpu, self._words = gpu, words
-        self._probed = hamming.probed(words)
-        self.slots_max = self._probed.slots
+    unit_rows = UNIT_ROWS
+
+    def __init__(self, gpu: Gpu, variants: Sequence[Variant], probed: Variant, layout: Kernel | None = None) -> None:
+        self._gpu, self._variants, self._probed, self._layout = gpu, variants, probed, layout
+        self.multiple, self.slots_max = variants[0].slots, probed.slots
 
     def prepare(self) -> None:
         """See Scanner."""
-        kernels = [variant.kernel for variant in hamming.variants(self._words)]
-        self._gpu.launcher.prepare([hamming.FRAGMENTS, *kernels])
+        kernels = [variant.kernel for variant in self._variants]
+        self._gpu.launcher.prepare(kernels if self._layout is None else [self._layout, *kernels])
 
     def arm(self, search: int, slots: int) -> None:
         """See Scanner."""
-        self._gpu.launcher.launch(hamming.FRAGMENTS, _spread(self._gpu, hamming.FRAGMENTS, slots), search, 0)
+        if self._layout is not None:
+            self._gpu.launcher.launch(self._layout, _spread(self._gpu, slots), search, 0)
 
     def scan(self, search: int, slots: int, round_: int, *, probed: bool) -> None:
         """See Scanner."""
-        variant = self._probed if probed else hamming.exhaustive(self._words, slots)
+        variant = self._probed if probed else best_of(self._variants, slots)
         grid = variant.grid(min(slots, variant.slots) if probed else slots, self._gpu.processors)
         self._gpu.launcher.launch(variant.kernel, grid, search, round_)
 
@@ -121,7 +132,7 @@ class _Int8:
 
     def arm(self, search: int, slots: int) -> None:
         """See Scanner."""
-        self._gpu.launcher.launch(self._planes, _spread(self._gpu, self._planes, slots), search, 0)
+        self._gpu.launcher.launch(self._planes, _spread(self._gpu, slots), search, 0)
 
     def scan(self, search: int, slots: int, round_: int, *, probed: bool) -> None:
         """See Scanner. Listed works and all tiles are one to it."""
@@ -153,6 +164,6 @@ class _Float:
         self._gpu.launcher.launch(selection.SCAN_FLOAT, blocks, search, round_)
 
 
-def _spread(gpu: Gpu, kernel: Kernel, slots: int) -> tuple[int, int]:
+def _spread(gpu: Gpu, slots: int) -> tuple[int, int]:
     """Blocks enough for a few slots each, and not more than fill the device."""
     return max(1, min(slots // 4, 4 * gpu.processors)), 1

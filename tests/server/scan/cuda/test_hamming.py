@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from cuda_emulator.emulated import EmulatedLauncher, without_compiler
 from negmine_server.scan.cuda import hamming
-from negmine_server.scan.cuda.hamming import Variant, exhaustive, probed, variants
+from negmine_server.scan.cuda.hamming import exhaustive, probed, variants
+from negmine_server.scan.cuda.variants import Variant
 from numpy.typing import NDArray
 from search_blocks import Block, Rows, Units, places_of
 
