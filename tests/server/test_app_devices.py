@@ -111,7 +111,7 @@ def test_embeddings_are_encoded_and_rescored_as_without_devices(
         {"scoring": types_pb2.SCORING_FLOAT, **FILTERED},
     ):
         assert answer(devices, name, **fields) == answer(host, name, **fields)
-    made, wanted = (wire.fetch(name, range(ROWS), include_codes=True).codes for wire in (devices, host))
+    made, wanted = (wire.fetch(name, range(ROWS), return_codes=True).codes for wire in (devices, host))
     assert made.codes == wanted.codes
     np.testing.assert_allclose(array(made.corrections), array(wanted.corrections), rtol=1e-6)
 

@@ -169,6 +169,14 @@ inline void and_popc_128(int (&d)[4], const u32 (&a)[2], const u32 (&b)[1], cons
   emulator::bring(emulator::bit_product<1>, ~0u, &request, AT("and_popc_128"));
 }
 
+template <int table>
+inline u32 logic(u32 a, u32 b, u32 c) {
+  u32 result = 0;
+  for (int i = 0; i < 8; i++)
+    if (table >> i & 1) result |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
+  return result;
+}
+
 // A copy may land at any time before it is waited for: until then there is garbage, so that whoever still reads what was
 // there, or reads before the wait, is found out.
 inline void copy_16(void* shared, const void* from, CALLED_FROM) {

@@ -109,9 +109,6 @@ extern "C" __attribute__((visibility("default"))) void negmine_emulate(void (*ke
   }
   if (!machine) {
     machine = (Machine*)calloc(1, sizeof(Machine));
-    const size_t bytes = THREADS_MAX * (STACK + PAGE);
-    machine->stacks = (u8*)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    for (int i = 0; i < THREADS_MAX; i++) mprotect(machine->stacks + i * (STACK + PAGE), PAGE, PROT_NONE);
     machine->shared = (u8*)aligned_alloc(128, SHARED_MAX + PAGE);
   }
   Machine& m = *machine;
@@ -120,6 +117,11 @@ extern "C" __attribute__((visibility("default"))) void negmine_emulate(void (*ke
   m.threads = launch->threads, m.shared_bytes = launch->shared_bytes;
   m.random = launch->seed * 0x9e3779b97f4a7c15ull;
   m.message[0] = 0;
+  // For this launch alone: each guard page splits a mapping, of which a process with many libraries has too few.
+  const size_t bytes = launch->threads * (STACK + PAGE);
+  m.stacks = (u8*)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  for (u32 i = 0; i < launch->threads; i++) mprotect(m.stacks + i * (STACK + PAGE), PAGE, PROT_NONE);
   run_blocks(launch->grid_x, launch->grid_y);
+  munmap(m.stacks, bytes);
   memcpy(launch->message, m.message, sizeof m.message);
 }
