@@ -7,11 +7,13 @@
 #pragma once
 #include "machine.cuh"
 
+constexpr int XOR_3 = 0x96, MAJORITY = 0xe8;
+
 template <bool AND>
-DEVICE u32 fold(u32 before, u32 q, u32 x) { return AND ? before ^ (q & x) : before ^ q ^ x; }
+DEVICE u32 fold(u32 before, u32 q, u32 x) { return logic<AND ? 0xf0 ^ (0xcc & 0xaa) : XOR_3>(before, q, x); }
 
 // Of three words a, b, c the majority, from a, a ^ b and a ^ b ^ c.
-DEVICE u32 carry(u32 first, u32 two, u32 three) { return (two & ~three) | (~two & first); }
+DEVICE u32 carry(u32 first, u32 two, u32 three) { return logic<(0xcc & ~0xaa) | (~0xcc & 0xf0)>(first, two, three); }
 
 struct Count { int part, rest; };  // part + rest: the sum is left to an instruction that does more
 
@@ -24,6 +26,6 @@ DEVICE Count count_words(const u32* q, const u32* x) {
   const u32 p3 = fold<AND>(p2, q[3], x[3]), p4 = fold<AND>(p3, q[4], x[4]), p5 = fold<AND>(p4, q[5], x[5]);
   const u32 p6 = fold<AND>(p5, q[6], x[6]);
   const u32 more = carry(p2, p3, p4), yet_more = carry(p4, p5, p6);
-  const u32 fours = (twos & more) | (yet_more & (twos | more));
-  return {__popc(p6) + 2 * (__popc(twos ^ more ^ yet_more) + 2 * __popc(fours)), __popc(last)};
+  const u32 fours = logic<MAJORITY>(twos, more, yet_more), odd = logic<XOR_3>(twos, more, yet_more);
+  return {__popc(p6) + 2 * (__popc(odd) + 2 * __popc(fours)), __popc(last)};
 }

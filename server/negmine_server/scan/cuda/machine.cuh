@@ -30,6 +30,14 @@ DEVICE void and_popc_128(int (&d)[4], const u32 (&a)[2], const u32 (&b)[1], cons
       : "r"(a[0]), "r"(a[1]), "r"(b[0]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
 }
 
+// A function of three bits for each of 32: `table` is what it makes of 0xf0, 0xcc and 0xaa.
+template <int table>
+DEVICE u32 logic(u32 a, u32 b, u32 c) {
+  u32 d;
+  asm("lop3.b32 %0, %1, %2, %3, %4;" : "=r"(d) : "r"(a), "r"(b), "r"(c), "n"(table));
+  return d;
+}
+
 // Sixteen bytes from device memory to shared memory, behind the thread's back until `copies_left` of its groups are open.
 // Devices before 8.0 copy at once.
 DEVICE void copy_16(void* shared, const void* from) {
