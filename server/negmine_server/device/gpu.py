@@ -12,6 +12,7 @@ call returns. Any number of `Gpu` may share one physical device.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -85,6 +86,14 @@ class Gpu:
         Kernels may read it at the same address: with unified addressing all memory of cudaHostAlloc is mapped.
         """
         return torch.zeros(shape, dtype=dtype, pin_memory=self.torch_device.type == "cuda")
+
+    def free_bytes(self) -> int:
+        """Memory that could still be had: the device's, and what torch keeps without a use."""
+        if self.torch_device.type != "cuda":
+            return sys.maxsize
+        free, _ = torch.cuda.mem_get_info(self.torch_device)
+        kept = torch.cuda.memory_reserved(self.torch_device) - torch.cuda.memory_allocated(self.torch_device)
+        return int(free) + kept
 
     def mark(self) -> torch.cuda.Event | None:
         """What the current stream has been given so far, to be waited for."""

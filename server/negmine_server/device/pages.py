@@ -39,6 +39,7 @@ LOG = logging.getLogger(__name__)
 
 TILE_ROWS = 256  # of scan/cuda/search.cuh
 STAGING_BYTES = 4 << 20
+RESERVE_BYTES = 2 << 30  # of the device, for searches and what encodes, where rows have no budget
 _NOTHING: I64 = np.zeros(0, np.int64)
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class DevicePages:
         words: of a code.
         dimension: of stored vectors.
         page_rows: as of the rows; at least TILE_ROWS.
-        budget_bytes: what upserts may make it take on the device; None = no bound but the device's.
+        budget_bytes: what upserts may make it take on the device; None = what is free, less a reserve.
         vectors_on: where stored vectors are: in the pages, or in the host's own, then pinned.
         staging_bytes: of each of three buffers.
 
@@ -123,12 +124,15 @@ class DevicePages:
         return 0 if memory is None else memory.directory.bytes + memory.appender.staging.device_bytes
 
     def admit(self, rows: int, pages: int, names: frozenset[str]) -> None:
-        """Raises DeviceFull where these rows may go beyond the budget; a page is kept free for compaction."""
-        memory = self._memory
-        if self.problem is not None:
-            raise self.problem
+        """Raises DeviceFull where these rows may go beyond the budget; a page is kept free for compaction.
+
+        Raises DeviceLost where the device is.
+        """
+        memory, problem = self._memory, self.problem or self.gpu.problem
+        if problem is not None:
+            raise problem
         self._expected |= names
-        if self._budget is None or memory is None:
+        if memory is None:
             return
         optional = [spec for name, spec in self._specs.optional.items() if name in self._expected]
         epochs = 2 * BORN_EPOCH.stride  # and when rows died
@@ -137,10 +141,16 @@ class DevicePages:
         touched = min(opened, 2 + rows // TILE_ROWS)  # pages that have free blocks
         grown = sum(min(opened - memory.directory.having(spec.column), touched) * spec.stride for spec in optional)
         needed = self._page_rows * ((pages + 1) * page_row_bytes + grown)
-        if self.bytes + needed > self._budget:
+        if self._budget is not None:
+            room = self._budget - self.bytes
+        elif pages or grown:
+            room = self.gpu.free_bytes() - RESERVE_BYTES
+        else:  # in pages that are there
+            return
+        if needed > room:
             raise DeviceFull(
-                f"{self.gpu.label}: these rows take {self.bytes} of {self._budget} bytes there, and {rows} more may "
-                f"need {needed}; delete some, or give the collection a larger budget"
+                f"{self.gpu.label} has {max(room, 0)} bytes left for these rows, and {rows} more may need {needed}; "
+                "delete some, or give the collection more (--device-memory)"
             )
 
     def open_page(self, slot: int) -> None:

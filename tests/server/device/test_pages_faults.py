@@ -17,7 +17,7 @@ from cuda_emulator.emulated import EmulatedLauncher, without_compiler
 from mirrored_rows import check_mirror
 from negmine_server import metrics
 from negmine_server.device.gpu import Gpu
-from negmine_server.device.pages import DevicePages
+from negmine_server.device.pages import RESERVE_BYTES, DevicePages
 from negmine_server.device.program import Kernel
 from negmine_server.domain import Metric, VectorsOn, VectorStore
 from negmine_server.errors import DeviceFull, DeviceLost
@@ -98,9 +98,24 @@ def test_a_budget_counts_pages_to_come_and_columns_to_come(faulty: Faulty) -> No
     pages.admit(0, 2, frozenset({"tags"}))
     with pytest.raises(DeviceFull):  # once there are tags, every page has them
         pages.admit(700, 3, frozenset())
-    with pytest.raises(DeviceFull, match="delete some, or give the collection a larger budget"):
+    with pytest.raises(DeviceFull, match="delete some, or give the collection more"):
         mirror(faulty, budget_bytes=FIXED).admit(1, 1, frozenset())
     mirror(faulty).admit(10**9, 10**6, frozenset())
+
+
+def test_without_a_budget_new_pages_find_what_is_free_less_a_reserve(
+    faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = mirror(faulty)
+    monkeypatch.setattr(faulty, "free_bytes", lambda: RESERVE_BYTES + 2 * PAGE_BYTES)
+    pages.admit(PAGE, 1, frozenset())
+    with pytest.raises(DeviceFull, match="--device-memory"):
+        pages.admit(2 * PAGE, 2, frozenset())
+    monkeypatch.setattr(faulty, "free_bytes", lambda: 0)
+    pages.admit(10, 0, frozenset())
+    faulty.problem = DeviceLost("gone")
+    with pytest.raises(DeviceLost, match="gone"):
+        pages.admit(1, 0, frozenset())
 
 
 def test_columns_that_come_to_pages_that_are_there_count(faulty: Faulty) -> None:
@@ -219,7 +234,7 @@ def test_what_a_shard_has_no_room_for_is_not_logged(faulty: Faulty, opened: Open
     assert shard.sequence == sequence + 1
     shard = opened(faulty, None)
     assert shard.stats().rows.rows == 500
-    assert shard.apply(many).result().inserted == 65_536 - 500
+    assert shard.apply(many).result().inserted == 65_536 - 1000
     check_mirror(faulty, shard.view)
 
 
