@@ -1,4 +1,4 @@
-"""scan_popc on the emulator: exactly the units that hold a row within the limit, for any width and number of anchors."""
+"""scan_popc on the emulator: exactly the units that hold a row within the limit, for any width and any anchors."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_limits_of_nothing_and_of_everything() -> None:
 def test_every_bit_counts_once(words: int) -> None:
     """Rows at each distance from the anchor, with ever more bits of every place; a limit for each of them."""
     bits = np.tri(256, 64 * words, dtype=np.uint8)[:, np.random.default_rng(words).permutation(64 * words)]
-    rows = Rows(np.packbits(bits, axis=1, bitorder="little").view(np.uint64))
+    rows = Rows(np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view(np.uint64))
     anchors = np.zeros((64, words), np.uint64)
     anchors[1::2] = 2**64 - 1
     check(rows, anchors, np.arange(64) * words, variants(words)[2])
