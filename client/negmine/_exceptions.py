@@ -226,20 +226,10 @@ class Internal(NegmineError):
     reason = "INTERNAL"
 
 
-_BY_REASON: Final[dict[str, type[NegmineError]]] = {
-    kind.reason: kind
-    for kind in (
-        TooLarge,
-        FingerprintMismatch,
-        IncarnationMismatch,
-        Fenced,
-        StorageFull,
-        DeviceFull,
-        Overloaded,
-        StorageFailed,
-        DeviceLost,
-    )
-}
+_REFUSED: Final = (FingerprintMismatch, IncarnationMismatch, Fenced)
+_FULL: Final = (TooLarge, StorageFull, DeviceFull)
+_AWAY: Final = (Overloaded, StorageFailed, DeviceLost)
+_BY_REASON: Final[dict[str, type[NegmineError]]] = {kind.reason: kind for kind in (*_REFUSED, *_FULL, *_AWAY)}
 _BY_CODE: Final[dict[str, type[NegmineError]]] = {
     "INVALID_ARGUMENT": InvalidInput,
     "OUT_OF_RANGE": InvalidInput,
