@@ -1,8 +1,8 @@
 // After the last round: sorts each anchor's candidates and writes them out. A block an anchor.
 //
 // A bitonic sort in place: each merge first compares i with its mirror image in the block, so all comparisons put the
-// better candidate first and places beyond the last need not exist. Distances that fit are done in shared memory; the few
-// others, of r beyond CHUNK, where the candidates lie.
+// better candidate first and places beyond the last need not exist. Distances that fit are done in shared memory; the
+// few others, of r beyond CHUNK, where the candidates lie. The same candidates may be finished again after more rounds.
 #include "rules.cuh"
 
 constexpr int THREADS = 256;

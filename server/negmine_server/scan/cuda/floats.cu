@@ -1,8 +1,8 @@
 // Scores stored vectors against all anchors and offers the rows straight away: an exhaustive scan that needs no units.
 //
 // A block takes 32 rows and 32 anchors at a time, a half warp 8 of each, whose 64 sums stay in its registers while
-// stretches of the vectors pass through shared memory. The order of float32 operations is fixed, so there are no fused or
-// tensor instructions.
+// stretches of the vectors pass through shared memory. The order of float32 operations is fixed, so there are no fused
+// or tensor instructions.
 #include "vectors.cuh"
 
 constexpr int THREADS = 256;

@@ -1,6 +1,6 @@
-// Scores the rows of a round's units exactly, and takes those that enter into their anchors' candidates. Sixteen lanes a
-// unit, so that what they find costs one atomic operation; most rows fall at the bar, before anything but their code is
-// read.
+// Scores the rows of a round's units exactly, and takes those that enter into their anchors' candidates. Sixteen lanes
+// a unit, so that what they find costs one atomic operation; most rows fall at the bar, before anything but their code
+// is read.
 #include "rules.cuh"
 
 constexpr u32 UNIT_LANES = 16;

@@ -1,5 +1,5 @@
-// What makes a row a candidate: its score, whether a search sees it, the filters, and the order of results. Every float32
-// operation is rounded by itself, in the order of `scan/reference.py`, so answers agree bit for bit.
+// What makes a row a candidate: its score, whether a search sees it, the filters, and the order of results. Every
+// float32 operation is rounded by itself, in the order of `scan/reference.py`, so answers agree bit for bit.
 #pragma once
 #include "search.cuh"
 
