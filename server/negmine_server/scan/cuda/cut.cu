@@ -1,8 +1,8 @@
 // After a round: keeps each anchor's best r candidates and raises its bar to the worst of them. A block an anchor.
 //
 // The r-th best is selected by histograms of what is still possible, first of the scores, then of the ids that share
-// its score. Nothing is moved until it is known: where a round overflowed, all anchors drop what it brought, and what was
-// seen of it still raises the bars for when it is done again.
+// its score. Nothing is moved until it is known: where a round overflowed, all anchors drop what it brought, and what
+// was seen of it still raises the bars for when it is done again.
 #include "rules.cuh"
 
 constexpr int THREADS = 512, WARPS = THREADS / 32;
