@@ -43,15 +43,13 @@ class Card:
     def __init__(self, *, simulate: bool) -> None:
         self.small = simulate
         self.gpu = simulated() if simulate else open_devices("0")[0]
+        # By scanners: a workspace keeps launches that were captured, and with which scanners is nothing it knows.
+        self._workspaces: dict[tuple[str, str], Workspaces] = {}
 
     @cached_property
     def rooflines(self) -> rooflines.Rooflines:
         """Measured when first asked for; on the worker."""
         return rooflines.measure(self.gpu, small=self.small)
-
-    @cached_property
-    def _workspaces(self) -> Workspaces:
-        return Workspaces(self.gpu)
 
     def searcher(self, words: int, symmetric: str = "", asymmetric: str = "") -> Searcher:
         """Searches codes by cosine with the scanners of these names, the device's own where none is named."""
@@ -60,7 +58,8 @@ class Card:
             scanners = replace(scanners, symmetric=named(symmetric, self.gpu, words, symmetric=True))
         if asymmetric:
             scanners = replace(scanners, asymmetric=named(asymmetric, self.gpu, words))
-        searcher = Searcher(self.gpu, Metric.COSINE, scanners, self._workspaces)
+        workspaces = self._workspaces.setdefault((symmetric, asymmetric), Workspaces(self.gpu))
+        searcher = Searcher(self.gpu, Metric.COSINE, scanners, workspaces)
         searcher.prepare()
         return searcher
 

@@ -76,7 +76,7 @@ def measure(gpu: Gpu, *, small: bool) -> Rooflines:
         return seconds(lambda: gpu.launcher.launch(kernel, (blocks, 1), probe.data_ptr(), number))
 
     target = torch.empty_like(words)
-    side = 64 if small else 8192
+    side = 64 if small else 16_384
     left, right = (torch.randint(-8, 8, (side, side), dtype=torch.int8, device=gpu.torch_device) for _ in range(2))
     threads = blocks * THREADS
     return Rooflines(

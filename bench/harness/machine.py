@@ -24,10 +24,7 @@ def describe() -> dict[str, Any]:
 
 def gpu() -> str | None:
     """The first GPU's name."""
-    query = shutil.which("nvidia-smi")
-    if query is None:
-        return None
-    names = output(query, "--query-gpu=name", "--format=csv,noheader")
+    names = output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return names.splitlines()[0].strip() if names else None
 
 
@@ -41,7 +38,9 @@ def commit(folder: Path) -> str | None:
 
 
 def output(*command: str) -> str:
-    """What a command prints; empty where it fails."""
+    """What a command prints; empty where it fails, or is not there."""
+    if shutil.which(command[0]) is None:
+        return ""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     return "" if done.returncode else done.stdout
 
