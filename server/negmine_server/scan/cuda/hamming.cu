@@ -17,7 +17,7 @@
 constexpr int WIDE = PIECES / 2, NARROW = PIECES % 2;  // blocks of 256 and of 128 bits
 constexpr int SLICE_GROUPS = SLICE_ROWS / 64, OCTETS = SLICE_ROWS / 8;
 constexpr int AT_ONCE = QF >= 4 ? 1 : 2;  // octets of rows, so that instructions enough are independent
-constexpr int HALVES_AT_ONCE = WIDE <= 2 ? 4 : WIDE <= 4 ? 2 : 1;
+constexpr int HALVES_AT_ONCE = WIDE <= 1 ? 2 : 1;
 static_assert(SLICE_GROUPS % WARPS_ROWS == 0 && OCTETS % (THREADS / 32) == 0, "warps share a slice evenly");
 
 struct Bits { u32 wide[WIDE + 1][2], narrow[1]; };     // a lane's part of eight rows
@@ -70,15 +70,13 @@ DEVICE void find_halves(const u8* stage, int4* halves) {
   }
 }
 
-// A warp's anchors from slot `own` on; thresholds[f][i] is that of anchor 16f + lane / 4 + 8i.
+// A warp's anchors from slot `own` on. Their thresholds are asked for once a group, and leave registers to the products.
+struct __align__(16) Thresholds { int of[8][2 * QF]; };  // [g][2f + i]: of anchor 16f + g + 8i
 struct Held {
   Anchors anchors[QF];
-  int thresholds[QF][2];
-  bool any;
 
-  DEVICE void load(const Search& s, int own, int end) {
+  DEVICE void load(const Search& s, int own, int end, Thresholds& thresholds) {
     const int lane = threadIdx.x % 32;
-    any = false;
 #pragma unroll
     for (int f = 0; f < QF; f++) {
       const int slot = own + f * 16;
@@ -97,16 +95,15 @@ struct Held {
       for (int i = 0; i < 2; i++) {
         const int place = slot + lane / 4 + 8 * i, anchor = place < end ? s.slot_anchors[place] : -1;
         const int limit = anchor < 0 ? -1 : s.limits[anchor];
-        thresholds[f][i] = limit < 0 ? NEVER : (s.ones[anchor] - limit + 1) >> 1;
-        any |= limit >= 0;
+        thresholds.of[lane / 4][2 * f + i] = limit < 0 ? NEVER : (s.ones[anchor] - limit + 1) >> 1;
       }
     }
-    any = __any_sync(~0u, any);
+    __syncwarp();
   }
 };
 
-// A group of 64 rows against a warp's anchors: is there a unit to append, and the best of each.
-DEVICE bool scan_group(int (&best)[QF][2], const Held& held, const u8* stage, const int4* halves, int group) {
+// The best values of a group of 64 rows for a warp's anchors.
+DEVICE void scan_group(int (&best)[QF][2], const Held& held, const u8* stage, const int4* halves, int group) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int octet = 0; octet < 8; octet += AT_ONCE) {
@@ -129,28 +126,31 @@ DEVICE bool scan_group(int (&best)[QF][2], const Held& held, const u8* stage, co
           best[f][i] = octet + o ? __vimax3_s32(best[f][i], x, y) : max(x, y);
         }
   }
-  bool hit = false;
-#pragma unroll
-  for (int f = 0; f < QF; f++) hit |= best[f][0] >= held.thresholds[f][0] || best[f][1] >= held.thresholds[f][1];
-  return __any_sync(~0u, hit);
 }
 
 // The units of a group for anchors from slot `own` on.
-DEVICE void append_all(const Search& s, int round, const int (&best)[QF][2], const Held& held, int own, int group) {
+DEVICE void append_units(const Search& s, int round, const int (&best)[QF][2], const Thresholds& thresholds, int own,
+                         int group) {
   const int lane = threadIdx.x % 32;
+  bool any = false;
 #pragma unroll
-  for (int f = 0; f < QF; f++)
+  for (int j = 0; j < 2 * QF; j++) any |= best[j / 2][j % 2] >= thresholds.of[lane / 4][j];
+  if (!__any_sync(~0u, any)) return;
+  u32 hits = 0;  // bit by bit, so that what is rare is short
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const bool hit = best[f][i] >= held.thresholds[f][i];
-      append(s, round, hit, hit ? s.slot_anchors[own + f * 16 + lane / 4 + 8 * i] : 0, group * 4 + lane % 4);
-    }
+  for (int j = 0; j < 2 * QF; j++) hits |= (u32)(best[j / 2][j % 2] >= thresholds.of[lane / 4][j]) << j;
+#pragma unroll 1
+  for (int j = 0; j < 2 * QF; j++) {
+    const bool hit = hits >> j & 1;
+    append(s, round, hit, hit ? s.slot_anchors[own + j * 8 + lane / 4] : 0, group * 4 + lane % 4);
+  }
 }
 
 KERNEL(THREADS, BLOCKS) scan_hamming(const Search* search, int round) {
   DYNAMIC_SHARED(memory);
   __shared__ Slice slices[64];
   __shared__ int4 halves[2][OCTETS * 4];
+  __shared__ Thresholds thresholds[THREADS / 32];
   const Ring ring(*search, round, memory, slices);
   Held held;
   if (ring.slice(0).rows) find_halves(ring.stage(0), halves[0]);
@@ -159,13 +159,14 @@ KERNEL(THREADS, BLOCKS) scan_hamming(const Search* search, int round) {
     if (ring.slice(i + 1).rows) find_halves(ring.stage(i + 1), halves[(i + 1) % 2]);
     const Slice& slice = ring.slice(i);
     const int own = slice.first_slot + threadIdx.x / 32 % WARPS_ANCHORS * 16 * QF;
-    if (slice.other_slots) held.load(*search, own, slice.end_slot);
-    if (!slice.rows || !held.any) continue;
+    if (slice.other_slots) held.load(*search, own, slice.end_slot, thresholds[threadIdx.x / 32]);
+    if (!slice.rows || own >= slice.end_slot) continue;
 #pragma unroll 1
-    for (int group = threadIdx.x / 32 / WARPS_ANCHORS; group < SLICE_GROUPS; group += WARPS_ROWS) {
+    for (int first = 0; first < SLICE_GROUPS; first += WARPS_ROWS) {
+      const int group = first + threadIdx.x / 32 / WARPS_ANCHORS;
       int best[QF][2];
-      if (scan_group(best, held, ring.stage(i), halves[i % 2], group))
-        append_all(*search, round, best, held, own, slice.group + group);
+      scan_group(best, held, ring.stage(i), halves[i % 2], group);
+      append_units(*search, round, best, thresholds[threadIdx.x / 32], own, slice.group + group);
     }
   }
 }

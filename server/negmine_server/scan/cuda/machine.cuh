@@ -66,3 +66,9 @@ DEVICE float half_bits_to_float(u16 half) {
   return value;
 }
 #endif
+
+// x, of which the compiler knows nothing: what follows from it is worked out in place, not kept in registers all along.
+DEVICE int unforeseen(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}

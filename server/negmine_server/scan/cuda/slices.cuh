@@ -52,15 +52,16 @@ struct Ring {
 
   DEVICE void copy(int i) const {
     const Slice& from = slice(i);
+    const int thread = unforeseen(threadIdx.x);
     if (from.rows) {
 #pragma unroll
       for (int j = 0; j < (SLICE_ROWS * PIECES + THREADS - 1) / THREADS; j++) {
-        const int piece = threadIdx.x + j * THREADS;
+        const int piece = thread + j * THREADS;
         if (SLICE_ROWS * PIECES % THREADS == 0 || piece < SLICE_ROWS * PIECES)
           copy_16(stage(i) + piece / PIECES * PITCH + piece % PIECES * 16, from.rows + piece * 16);
       }
-      if (COLUMN >= 0 && threadIdx.x < SLICE_ROWS / 4)
-        copy_16(stage(i) + SLICE_ROWS * PITCH + threadIdx.x * 16, from.numbers + threadIdx.x * 16);
+      if (COLUMN >= 0 && thread < SLICE_ROWS / 4)
+        copy_16(stage(i) + SLICE_ROWS * PITCH + thread * 16, from.numbers + thread * 16);
     }
     close_copies();
   }
