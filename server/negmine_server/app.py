@@ -218,7 +218,7 @@ class App:
             mine_work(limits),
             workers=settings.mine_workers,
             anchors_max=settings.queue_anchors_max,
-            batch_anchors_max=settings.batch_anchors_max,
+            batch_anchors_max=settings.batch_anchors_max or (256 if self._devices is None else 1024),
             linger_s=settings.linger_ms * 1e-3,
         )
         wait_s = settings.watermark_wait_s

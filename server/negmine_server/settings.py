@@ -57,7 +57,9 @@ class Settings(BaseSettings):
         "device", description="where stored vectors are rescored from; host = pinned memory, read over the bus"
     )
     mine_workers: int = Field(2, ge=1, le=64, description="batches of Mine calls worked on at once")
-    batch_anchors_max: int = Field(256, ge=1, le=65_536, description="anchors of Mine calls joined into one scan")
+    batch_anchors_max: int = Field(
+        0, ge=0, le=65_536, description="anchors of Mine calls joined into one scan; 0 = 256, or 1024 with cuda"
+    )
     linger_ms: float = Field(2.0, ge=0, le=1000, description="longest wait of a free worker for calls to join")
     queue_anchors_max: int = Field(65_536, ge=1, description="anchors waiting for a worker before UNAVAILABLE")
 
