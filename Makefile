@@ -82,7 +82,7 @@ build/gpu-wheels: $(CARRIED)
 test: $(VENV)/.runtime $(VENV)/.test $(if $(filter 1,$(NEGMINE_TORCH)),$(VENV)/.torch) ## run the tests; NEGMINE_TORCH=1 with torch, ARGS='-k …'
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check .venv-proto/.tools ## ruff, mypy, buf, and the generated code against the contract
+check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check .venv-proto/.tools ## ruff, mypy, buf, the generated code against the contract, the kernels' machine code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -97,6 +97,7 @@ check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check .venv-proto/.tools ## ruff,
 	diff --recursive --brief --exclude=__pycache__ --exclude=__init__.py "$$scratch/new/negmine/v1" $(STUBS) \
 	  || { echo "$(STUBS) is not what proto/ generates: run make proto" >&2; exit 1; }; \
 	echo "$(STUBS): as generated"
+	@$(BIN)/python .ci/compiled.py
 
 proto: .venv-proto/.tools ## generate client/negmine/v1 from proto/
 	rm -f $(STUBS)/*_pb2*.py*

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,8 @@ import triton
 from negmine_server.device.compiler import compile_cubin
 from negmine_server.device.devices import scanners_for
 from negmine_server.device.program import Kernel
-from negmine_server.scan.cuda import hamming, int8
+from negmine_server.scan.cuda import hamming, int8, planes, popc
+from negmine_server.scan.cuda.variants import Variant
 
 ROOT = Path(__file__).parents[1]
 READER = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -135,14 +136,26 @@ def kernels_of(architecture: Architecture) -> Iterator[Build]:
     scanners = scanners_for(architecture.capability)
     for words in (1, 4, 12) if architecture.tuned else (4,):
         if scanners.symmetric == "b1":
-            for variant in hamming.variants(words):
-                macros = " ".join(f"{name}={value}" for name, value in variant.kernel.macros)
-                yield Build(variant.kernel, variant.blocks, macros)
+            yield from builds(hamming.variants(words))
+        # Without tensor cores; where those are measured against it, as well.
+        if scanners.symmetric == "popc" or architecture.tuned:
+            yield from builds(popc.variants(words))
+        if scanners.asymmetric == "planes" or architecture.tuned:
+            for bits in (planes.PLANES, 4):
+                yield Build(planes.layout(words, bits), 1, f"WORDS={words} PLANES={bits}")
+                yield from builds(planes.variants(words, bits))
         if "int8" in scanners:
             for symmetric in (True, False):
                 scanner = int8.Int8Scanner(words, symmetric, architecture.capability)
                 scoring = "symmetric" if symmetric else "asymmetric"
                 yield Build(scanner.compiled(), scanner.tiles.blocks, f"WORDS={words} {scoring}")
+
+
+def builds(variants: Iterable[Variant]) -> Iterator[Build]:
+    """A scanner's variants."""
+    for variant in variants:
+        macros = " ".join(f"{name}={value}" for name, value in variant.kernel.macros)
+        yield Build(variant.kernel, variant.blocks, macros)
 
 
 def compiled(build: Build, architecture: Architecture) -> Code:
