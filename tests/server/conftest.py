@@ -88,7 +88,7 @@ def gpu() -> Iterator[Gpu]:
     if ON_A_CARD:
         from negmine_server.device.devices import open_devices
 
-        (device, *_) = open_devices("0")
+        (device,) = open_devices("0")
     else:
         if shutil.which("g++") is None:
             pytest.skip("kernels are emulated with g++, which is not here")
@@ -102,7 +102,7 @@ def gpu() -> Iterator[Gpu]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On a card the tests that use it are run; the others have nothing to say there."""
     if ON_A_CARD:
-        used = [item for item in items if "gpu" in getattr(item, "fixturenames", ())]
+        used = [item for item in items if {"gpu", "on_devices"} & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=[item for item in items if item not in used])
         items[:] = used
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from threading import Lock
@@ -11,6 +12,7 @@ from cuda_emulator.emulated import EmulatedLauncher
 from negmine_server.device.gpu import Gpu
 from negmine_server.device.program import Kernel, Launcher
 
+ON_A_CARD = os.environ.get("NEGMINE_GPU") == "1"  # as `make gpu` runs tests
 ONE_AT_A_TIME = Lock()  # the interpreter changes Triton's own functions while it runs
 
 
@@ -30,7 +32,12 @@ class SimulatedLauncher(EmulatedLauncher):
 
 
 def simulated_gpu(label: str = "simulated", launcher: Launcher | None = None) -> Gpu:
-    """A device on the CPU."""
+    """A device on the CPU; with NEGMINE_GPU=1 and no launcher of the test's own, the first GPU."""
+    if launcher is None and ON_A_CARD:
+        from negmine_server.device.launcher import NvrtcLauncher
+
+        card = torch.device("cuda", 0)
+        return Gpu(card, NvrtcLauncher(card), label=label)
     return Gpu(torch.device("cpu"), launcher or SimulatedLauncher(), label=label)
 
 

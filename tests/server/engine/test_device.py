@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("negmine", reason="the client cannot be imported here")
+
 from buckets_house import BITS, Clusters, Truth, bucketed, query_of, settle
+from cuda_emulator.emulated import without_compiler
 from house import House
 from negmine_server.collection import Collection
+from negmine_server.device.devices import Devices
 from negmine_server.domain import Candidates, Query, Scoring, VectorsOn
 from negmine_server.engine.local import LocalEngine
 from negmine_server.errors import DeviceLost
 from negmine_server.index.partition import points_of
-
-pytest.importorskip("torch", reason="torch is not installed")
-
-from cuda_emulator.emulated import without_compiler
-from negmine_server.device.devices import Devices
 from negmine_server.placement import Placement
 from negmine_server.scan.cuda import plans
 from simulated import SimulatedLauncher, simulated_gpu
