@@ -67,17 +67,17 @@ class NvrtcLauncher:
             if place not in self._modules:
                 (self._modules[place],) = _called(driver.cuModuleLoadData, compile_cubin(kernel, self._architecture))
             (function,) = _called(driver.cuModuleGetFunction, self._modules[place], kernel.name.encode())
+            self._allow_shared(kernel, function)
             self._functions[kernel] = function
-            self._allow_shared(kernel)
             return function
 
-    def _allow_shared(self, kernel: Kernel) -> None:
+    def _allow_shared(self, kernel: Kernel, function: driver.CUfunction) -> None:
         """Dynamic shared memory beyond 48 KiB has to be asked for: as much as any launch of the function takes."""
         bare = replace(kernel, threads=0, shared_bytes=0)
         same = [other for other in self._functions if replace(other, threads=0, shared_bytes=0) == bare]
-        most = max(other.shared_bytes for other in same)
+        most = max(other.shared_bytes for other in [kernel, *same])
         attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        _called(driver.cuFuncSetAttribute, self._functions[kernel], attribute, most)
+        _called(driver.cuFuncSetAttribute, function, attribute, most)
 
     def _enter(self) -> None:
         """A thread's first call finds no context where torch has not worked in it before."""

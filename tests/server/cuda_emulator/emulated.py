@@ -55,6 +55,7 @@ FLAGS = (
 )
 CACHE = Path(tempfile.gettempdir()) / f"negmine-emulated-{os.getuid()}"
 MESSAGE_BYTES = 1024
+_LOADING = Lock()
 
 without_compiler = pytest.mark.skipif(COMPILER is None, reason="kernels are emulated with g++, which is not here")
 
@@ -85,15 +86,20 @@ class EmulatedLauncher:
 
     def prepare(self, kernels: Sequence[Kernel]) -> None:
         for kernel in kernels:
-            _library(kernel.source, kernel.macros)
+            _loaded(kernel)
 
     def launch(self, kernel: Kernel, blocks: tuple[int, int], argument: int, number: int) -> None:
-        library, lock = _library(kernel.source, kernel.macros)
+        library, lock = _loaded(kernel)
         launch = _Launch(argument, number, *blocks, kernel.threads, kernel.shared_bytes, 0, self.seed)
         with lock:  # the static shared memory of a library is there once
             library.negmine_emulate(getattr(library, kernel.name), ctypes.byref(launch))
         if launch.message:
             raise EmulationError(f"{kernel.source.name}, {kernel.name}: {launch.message.decode()}")
+
+
+def _loaded(kernel: Kernel) -> tuple[ctypes.CDLL, Lock]:
+    with _LOADING:  # two threads that compile the same would have a lock each
+        return _library(kernel.source, kernel.macros)
 
 
 @cache
