@@ -10,14 +10,22 @@ import numpy as np
 from negmine_server.scan.cuda.block import ROUND, ROUNDS_MAX, SEARCH, TILE_ROWS, WORK, ScoringCode
 from numpy.typing import NDArray
 
+try:
+    import torch
+except ModuleNotFoundError:  # then there is no device
+    torch = None
+
 COLUMNS = ("ids", "versions", "died", "corrections", "codes")
 Units = list[tuple[int, int]]
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Zeros at a multiple of 256 bytes, as device memory is."""
+    """Zeros at a multiple of 256 bytes, as device memory is; where there is a device, in memory that it can read."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 256, np.uint8)
+    if torch is not None and torch.cuda.is_available():
+        memory = torch.zeros(size + 256, dtype=torch.uint8, pin_memory=True).numpy()
+    else:
+        memory = np.zeros(size + 256, np.uint8)
     start = -memory.ctypes.data % 256
     return memory[start : start + size].view(dtype).reshape(shape)
 
