@@ -57,7 +57,6 @@ class Mirrored:
     epoch: int
     row_bytes: int  # of a stored code
     store: int  # Store of search.cuh
-    tiles: int  # of TILE_ROWS rows, up to the last open page
     weights: tuple[float, float]  # the smallest and the largest norm that any row ever had; 1, 1 without
     mark: torch.cuda.Event | None
     memory: tuple[object, ...]  # kept alive
@@ -193,7 +192,6 @@ class DevicePages:
                 epoch=epoch,
                 row_bytes=self._specs.row_bytes,
                 store=self._store,
-                tiles=directory.length * self._page_rows // TILE_ROWS,
                 weights=self._weights if self._weights[0] <= self._weights[1] else (1.0, 1.0),
                 mark=self._mark,
                 memory=directory.memory,

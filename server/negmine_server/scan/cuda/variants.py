@@ -10,9 +10,10 @@ from negmine_server.device.program import Kernel
 UNIT_ROWS = 16
 """Of such a kernel: the rows 8i + 2c + {0, 1} of 64."""
 
-# Of a multiprocessor: shared memory left by a kernel's static arrays, and threads that may have 128 registers each.
-_SHARED_BYTES = 220 << 10
+# Of a multiprocessor: shared memory, and threads that may have 128 registers each.
+_SHARED_BYTES = 228 << 10
 _THREADS = 512
+_STATIC_BYTES = 3 << 10  # a block's slices, and what the system reserves
 _STAGE_BYTES_OF_FOUR = 24 << 10
 
 
@@ -44,4 +45,4 @@ def ring_bytes(rows: int, row_bytes: int) -> int:
 
 def blocks_of(threads: int, shared_bytes: int, registers: int = 128) -> int:
     """Blocks that a multiprocessor is to hold of a kernel with so many registers a thread."""
-    return min(_THREADS * 128 // registers // threads, _SHARED_BYTES // shared_bytes)
+    return min(_THREADS * 128 // registers // threads, _SHARED_BYTES // (shared_bytes + _STATIC_BYTES))

@@ -155,9 +155,9 @@ def test_planes_lie_slot_by_slot(planes: int) -> None:
 
 @pytest.mark.parametrize("words", range(1, 65))
 def test_every_width_has_variants(words: int) -> None:
-    """Blocks for one anchor and for many, that fit a multiprocessor with 220 KiB of shared memory, and a probed one."""
+    """Blocks for one anchor and for many, that fit a multiprocessor with 228 KiB of shared memory, and a probed one."""
     for variant in (*variants(words), probed(words)):
         assert variant.blocks >= 1
-        assert variant.blocks * variant.kernel.shared_bytes <= 220 << 10
+        assert variant.blocks * (variant.kernel.shared_bytes + (3 << 10)) <= 228 << 10
         assert words > 30 or variant.kernel.shared_bytes <= 61 << 10
     assert variants(words)[0].slots <= 16
