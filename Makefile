@@ -82,7 +82,7 @@ build/gpu-wheels: $(CARRIED)
 test: $(VENV)/.runtime $(VENV)/.test $(if $(filter 1,$(NEGMINE_TORCH)),$(VENV)/.torch) ## run the tests; NEGMINE_TORCH=1 with torch, ARGS='-k …'
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check .venv-proto/.tools ## ruff, mypy, buf, the generated code against the contract, the kernels' machine code
+check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check $(VENV)/.torch .venv-proto/.tools ## ruff, mypy, buf, the generated code against the contract, the kernels' machine code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
