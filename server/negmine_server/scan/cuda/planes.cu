@@ -6,6 +6,9 @@
 // A thread has one anchor, and LANES threads side by side read the same row. It goes through a unit's 16 rows, ROWS of them
 // at once, in blocks of BLOCK_WORDS words; the planes of a block lie in registers.
 //
+// On paper a plane costs what a pair of codes does in popc.cu: for 1024 anchors, 1e8 rows and 256 bits 110 ms each on an
+// H200, 442 ms for 4 planes and 884 ms for 8.
+//
 // Macros: WORDS, PLANES (8, or fewer where values are that small), LANES, THREADS, SLICE_ROWS, BLOCKS. `planes.py` chooses
 // them.
 #define CHUNK LANES
