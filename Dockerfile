@@ -1,5 +1,5 @@
 # The negmine server: gRPC on 7654, Prometheus metrics on 9464, state in /var/lib/negmine.
-#   docker build .                 on CPU
+#   docker build .                 on CPU; with the classic builder --target cpu, or it makes the other one too
 #   docker build --target gpu .    with PyTorch, Triton and NVRTC; run it with --gpus all on a host with NVIDIA's driver
 FROM python:3.11-slim AS needs
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -22,16 +22,6 @@ COPY server server
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./client ./server
 
 FROM needs AS build-cpu
-COPY --from=wheels /src/wheels wheels
-RUN /opt/build/bin/pip --python /opt/negmine install --no-deps wheels/*.whl \
- && /opt/build/bin/pip --python /opt/negmine check
-
-# PyTorch brings CUDA's libraries, so the base needs none of them; the version is that of the tests.
-FROM needs AS build-gpu
-ARG TORCH=torch==2.13.0
-RUN /opt/build/bin/python -c "import tomllib; \
-      print(*tomllib.load(open('server/pyproject.toml', 'rb'))['project']['optional-dependencies']['gpu'], sep='\n')" > needs-gpu.txt \
- && /opt/build/bin/pip --python /opt/negmine install --constraint constraints.txt --requirement needs-gpu.txt "$TORCH"
 COPY --from=wheels /src/wheels wheels
 RUN /opt/build/bin/pip --python /opt/negmine install --no-deps wheels/*.whl \
  && /opt/build/bin/pip --python /opt/negmine check
@@ -60,6 +50,19 @@ reply = g.HealthStub(grpc.insecure_channel('localhost:7654')).Check(h.HealthChec
 raise SystemExit(reply.status != h.HealthCheckResponse.SERVING)"]
 ENTRYPOINT ["negmine-server"]
 
+FROM server AS cpu
+COPY --from=build-cpu /opt/negmine /opt/negmine
+
+# PyTorch brings CUDA's libraries, so the base needs none of them; the version is that of the tests.
+FROM needs AS build-gpu
+ARG TORCH=torch==2.13.0
+RUN /opt/build/bin/python -c "import tomllib; \
+      print(*tomllib.load(open('server/pyproject.toml', 'rb'))['project']['optional-dependencies']['gpu'], sep='\n')" > needs-gpu.txt \
+ && /opt/build/bin/pip --python /opt/negmine install --constraint constraints.txt --requirement needs-gpu.txt "$TORCH"
+COPY --from=wheels /src/wheels wheels
+RUN /opt/build/bin/pip --python /opt/negmine install --no-deps wheels/*.whl \
+ && /opt/build/bin/pip --python /opt/negmine check
+
 FROM server AS gpu
 COPY --from=build-gpu /opt/negmine /opt/negmine
 ENV NEGMINE_SERVER_DEVICE=cuda \
@@ -68,5 +71,5 @@ ENV NEGMINE_SERVER_DEVICE=cuda \
     TRITON_CACHE_DIR=/var/cache/negmine/triton \
     CUDA_CACHE_PATH=/var/cache/negmine/cuda
 
-FROM server AS cpu
-COPY --from=build-cpu /opt/negmine /opt/negmine
+# What is built where no target is named.
+FROM cpu
