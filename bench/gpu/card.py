@@ -43,8 +43,7 @@ class Card:
     def __init__(self, *, simulate: bool) -> None:
         self.small = simulate
         self.gpu = simulated() if simulate else open_devices("0")[0]
-        # By scanners: a workspace keeps launches that were captured, and with which scanners is nothing it knows.
-        self._workspaces: dict[tuple[str, str], Workspaces] = {}
+        self._workspaces = Workspaces(self.gpu)
 
     @cached_property
     def rooflines(self) -> rooflines.Rooflines:
@@ -58,8 +57,7 @@ class Card:
             scanners = replace(scanners, symmetric=named(symmetric, self.gpu, words, symmetric=True))
         if asymmetric:
             scanners = replace(scanners, asymmetric=named(asymmetric, self.gpu, words))
-        workspaces = self._workspaces.setdefault((symmetric, asymmetric), Workspaces(self.gpu))
-        searcher = Searcher(self.gpu, Metric.COSINE, scanners, workspaces)
+        searcher = Searcher(self.gpu, Metric.COSINE, scanners, self._workspaces)
         searcher.prepare()
         return searcher
 

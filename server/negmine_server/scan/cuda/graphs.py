@@ -1,7 +1,7 @@
 """Captured launches: a small search is a dozen kernels, and launching each by itself would cost more than running it.
 
 What changes from search to search is in the block that kernels read and is uploaded with the anchors, so a graph stays
-valid as long as its workspace and its number of rounds do.
+valid as long as its workspace, its scanner and its number of rounds stay.
 """
 
 from __future__ import annotations

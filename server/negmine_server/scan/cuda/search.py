@@ -10,13 +10,14 @@ that of `reference.top_r`, bit for bit.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from negmine_server import metrics
-from negmine_server.domain import I64, NO_ID, Candidates, Metric, Query, Scoring
+from negmine_server.domain import NO_ID, Candidates, Metric, Query, Scoring
 from negmine_server.index.pages import View
 from negmine_server.scan.cuda import selection
 from negmine_server.scan.cuda.block import ROUNDS_MAX, TILE_ROWS, ScoringCode
@@ -67,10 +68,12 @@ class Searcher:
         wanted, r = r, max(1, min(r, view.rows))
         anchor_bytes = _CANDIDATE_BYTES * capacity_of(r) + _RESULT_BYTES * r
         limit = min(_ANCHORS_MAX, _BYTES_MAX // anchor_bytes)
-        parts = [query.take(slice(start, start + limit)) for start in range(0, query.rows, limit)]
+        found, scanned = _nothing(query.rows, wanted, rescored=rescored), 0
         with self.gpu.guard(), self.gpu.searching():
-            found = [_Search(self, view, part, r, rescored=rescored, insist=insist).run() for part in parts]
-        return _joined(found, query.rows, wanted, rescored=rescored, seconds=perf_counter() - started)
+            for start in range(0, query.rows, limit):
+                part = query.take(slice(start, start + limit))
+                scanned = _Search(self, view, part, r, rescored=rescored, insist=insist).run(found, start)
+        return replace(found, scanned=scanned, scan_s=perf_counter() - started)
 
 
 class _Search:
@@ -103,14 +106,14 @@ class _Search:
         self._workspace = Workspace(self._gpu, self._size) if own else searcher.workspaces.of(self._size)
         self._units_at = searcher.workspaces.units_at
 
-    def run(self) -> Candidates:
-        """Runs it, waits for it and reads the results."""
+    def run(self, found: Candidates, start: int) -> int:
+        """Runs it, waits for it and writes the results behind `start`. Returns how many rows an anchor looked at."""
         works = self._tiles if self._works is None else self._works.count
         rounds = spans(works, self._query.rows, self._r)
         self._fill(rounds)
         self._gpu.wait_for(self._mirrored.mark)
         if self._query.rows <= _CAPTURED_ANCHORS_MAX and self._works is None:
-            key = (self._query.scoring, len(rounds), self._slots, self._rescored)
+            key = (self._scanner, len(rounds), self._slots, self._rescored)
             self._workspace.graphs.run(key, lambda: self._first(len(rounds)))
         else:
             self._first(len(rounds))
@@ -124,7 +127,8 @@ class _Search:
             self._again(rounds)
             self._gpu.sync()
             overflowed = self._overflowed(rounds)
-        return self._results()
+        self._read(found, start)
+        return self._scanned
 
     def _follow(self, *, insist: bool) -> tuple[Works | None, int]:
         """The works of what the query probes, None = everything; and how many rows an anchor looks at."""
@@ -214,22 +218,14 @@ class _Search:
         flags = self._workspace.outputs["overflows"][: len(rounds)]
         return [span for span, flag in zip(rounds, flags.tolist(), strict=True) if flag]
 
-    def _results(self) -> Candidates:
+    def _read(self, found: Candidates, start: int) -> None:
         b, r, outputs = self._query.rows, self._r, self._workspace.outputs
-
-        def taken(name: str) -> Any:
-            return outputs[name].reshape(-1)[: b * r].reshape(b, r).copy()
-
-        above: I64 = outputs["above"][:b].astype(np.int64)
-        return Candidates(
-            ids=taken("ids"),
-            scores=taken("scores"),
-            rescored=taken("rescored") if self._rescored else None,
-            versions=taken("versions"),
-            counts=outputs["counts"][:b].copy(),
-            above=above,
-            scanned=self._scanned,
-        )
+        part = slice(start, start + b)
+        for name in ("ids", "scores", "rescored", "versions"):
+            if (into := getattr(found, name)) is not None:
+                into[part, :r] = outputs[name].reshape(-1)[: b * r].reshape(b, r)
+        for name in ("counts", "above"):
+            getattr(found, name)[part] = outputs[name][:b]
 
 
 def _tiles(view: View) -> int:
@@ -244,26 +240,14 @@ def _tiles(view: View) -> int:
     return 1
 
 
-def _joined(parts: list[Candidates], anchors: int, r: int, *, rescored: bool, seconds: float) -> Candidates:
-    """The results of all anchors, r wide."""
-
-    def whole(name: str, dtype: Any, fill: float) -> Any:
-        values = np.full((anchors, r), fill, dtype)
-        at = 0
-        for part in parts:
-            array = getattr(part, name)
-            values[at : at + len(array), : array.shape[1]] = array
-            at += len(array)
-        return values
-
-    none: Any = np.zeros(0, np.int64)
+def _nothing(anchors: int, r: int, *, rescored: bool) -> Candidates:
+    """Results [B, r] that hold nothing yet."""
+    scores = np.full((anchors, r), -np.inf, np.float32)
     return Candidates(
-        ids=whole("ids", np.int64, NO_ID),
-        scores=whole("scores", np.float32, -np.inf),
-        rescored=whole("rescored", np.float32, -np.inf) if rescored else None,
-        versions=whole("versions", np.int64, 0),
-        counts=np.concatenate([part.counts for part in parts] or [none]).astype(np.int32),
-        above=np.concatenate([part.above for part in parts] or [none]),
-        scanned=parts[0].scanned if parts else 0,
-        scan_s=seconds,
+        ids=np.full((anchors, r), NO_ID, np.int64),
+        scores=scores,
+        rescored=scores.copy() if rescored else None,
+        versions=np.zeros((anchors, r), np.int64),
+        counts=np.zeros(anchors, np.int32),
+        above=np.zeros(anchors, np.int64),
     )

@@ -88,7 +88,7 @@ class Workspace:
         self._above = gpu.empty((layouts[0].size,), torch.uint8)
         self._working = gpu.empty((layouts[1].size,), torch.uint8)
         self._below = gpu.empty((layouts[2].size,), torch.uint8)
-        self._sent = gpu.pinned((layouts[0].size,), torch.uint8).zero_()  # codes are padded with zeros
+        self._sent = gpu.pinned((layouts[0].size,), torch.uint8)  # of zeros, which pad codes
         self._received = gpu.pinned((layouts[2].size,), torch.uint8)
         self.inputs = layouts[0].views(self._sent.numpy())
         self.outputs = layouts[2].views(self._received.numpy())
