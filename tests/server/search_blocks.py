@@ -19,13 +19,13 @@ COLUMNS = ("ids", "versions", "died", "corrections", "codes")
 Units = list[tuple[int, int]]
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Zeros at a multiple of 256 bytes, as device memory is; where there is a device, in memory that it can read."""
+def aligned(shape: tuple[int, ...], dtype: Any, fill: int = 0) -> NDArray[Any]:
+    """Bytes at a multiple of 256, as device memory is; where there is a device, in memory that it can read."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if torch is not None and torch.cuda.is_available():
-        memory = torch.zeros(size + 256, dtype=torch.uint8, pin_memory=True).numpy()
+        memory = torch.full((size + 256,), fill, dtype=torch.uint8, pin_memory=True).numpy()
     else:
-        memory = np.zeros(size + 256, np.uint8)
+        memory = np.full(size + 256, fill, np.uint8)
     start = -memory.ctypes.data % 256
     return memory[start : start + size].view(dtype).reshape(shape)
 
@@ -34,6 +34,17 @@ def placed(array: NDArray[Any]) -> NDArray[Any]:
     copy = aligned(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def named_pairs(
+    works: Sequence[tuple[int, int, int]], slot_anchors: Sequence[int], anchors: int, rows: int
+) -> NDArray[np.bool_]:
+    """Which pairs [B, rows] works of a tile, a first slot and a number of slots name."""
+    pairs = np.zeros((anchors, rows), bool)
+    for tile, first, slots in works:
+        named = [anchor for anchor in slot_anchors[first : first + slots] if anchor >= 0]
+        pairs[named, tile * TILE_ROWS : (tile + 1) * TILE_ROWS] = True
+    return pairs
 
 
 def row_bytes(words: int) -> int:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import search_blocks
 from cuda_emulator.emulated import EmulatedLauncher
 from negmine_server.domain import Batch, Candidates, Metric, Query, Scoring, VectorStore
 from negmine_server.index.pages import OPTIONALS, Column, View, codes_of
@@ -22,17 +23,13 @@ from scan_items import DIMENSION
 PROCESSORS = 1
 BORN = 11
 COLUMNS = 12
-ALIGNMENT = 256
 GARBAGE = 0x5A
 _PLAIN = (Column.IDS, Column.VERSIONS, Column.DIED, Column.CORRECTIONS)
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     """An array as an allocator of a device would place it, full of garbage."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.full(size + ALIGNMENT, GARBAGE, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return search_blocks.aligned(shape, dtype, GARBAGE)
 
 
 def copied(array: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from negmine_server.device.program import Kernel
 from negmine_server.scan.cuda.block import TILE_ROWS
-from negmine_server.scan.cuda.variants import Variant, best_of, blocks_of, ring_bytes
+from negmine_server.scan.cuda.variants import Variant, blocks_of, ring_bytes
 
 HERE = Path(__file__).parent
 FRAGMENT = 16
@@ -36,11 +36,6 @@ def variants(words: int) -> tuple[Variant, ...]:
             warps_rows = min(warps_rows, _WARPS // warps_anchors)
         made.append(_variant(words, fragments, warps_anchors, warps_rows))
     return tuple(made)
-
-
-def exhaustive(words: int, slots: int) -> Variant:
-    """The variant that scans all rows for `slots` anchors."""
-    return best_of(variants(words), slots)
 
 
 def probed(words: int) -> Variant:

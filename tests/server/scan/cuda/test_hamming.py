@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from cuda_emulator.emulated import EmulatedLauncher, without_compiler
 from negmine_server.scan.cuda import hamming
-from negmine_server.scan.cuda.hamming import exhaustive, probed, variants
-from negmine_server.scan.cuda.variants import Variant
+from negmine_server.scan.cuda.hamming import probed, variants
+from negmine_server.scan.cuda.variants import Variant, best_of
 from numpy.typing import NDArray
 from search_blocks import Block, Rows, Units, places_of
 
 Codes = NDArray[np.uint64]
 Limits = Sequence[int] | NDArray[np.int64]
+
+
+def exhaustive(words: int, slots: int) -> Variant:
+    return best_of(variants(words), slots)
 
 
 def random_codes(rng: np.random.Generator, n: int, words: int) -> Codes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from search_blocks import Block, Rows, Units
+from search_blocks import Block, Rows, Units, named_pairs
 
 pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -139,10 +139,7 @@ def test_works_name_tiles_and_slots(gpu: Gpu, symmetric: bool) -> None:
     works = [(2, 0, 4), (0, 4, 4), (3, 0, 70), (1, 69, 2), (1, 5, 0)]
     case = Case(random_rows(2, 3), random_values(2, 3, 5), symmetric=symmetric, works=works, slot_anchors=slots)
     for round_, (first, last) in enumerate([(0, 2), (2, 5)]):
-        pairs = np.zeros((5, 1024), bool)
-        for tile, first_slot, count in works[first:last]:
-            anchors = [anchor for anchor in slots[first_slot : first_slot + count] if anchor >= 0]
-            pairs[anchors, tile * 256 : tile * 256 + 256] = True
+        pairs = named_pairs(works[first:last], slots, 5, 1024)
         case.block.set_round(round_, first, last)
         case.scan(gpu, round_)
         assert case.block.units(round_) == case.expected(pairs)

@@ -8,7 +8,7 @@ from cuda_emulator.emulated import EmulatedLauncher, without_compiler
 from negmine_server.scan.cuda.planes import PLANES, layout, probed, variants
 from negmine_server.scan.cuda.variants import Variant, best_of
 from numpy.typing import NDArray
-from search_blocks import Block, Rows, Units, places_of
+from search_blocks import Block, Rows, Units, named_pairs, places_of
 
 pytestmark = without_compiler
 Values = NDArray[np.int8]
@@ -123,10 +123,7 @@ def test_works_name_tiles_and_slots(words: int) -> None:
     rows, values = random_rows(rng, 256 * 5, words, closed=[3]), random_values(rng, 24, words)
     slot_anchors = [*range(12), -1, -1, -1, -1, *range(12, 24)]
     works = [(0, 0, 12), (2, 0, 16), (3, 0, 16), (1, 16, 12), (2, 16, 8), (4, 4, 4), (4, 20, 8)]
-    pairs = np.zeros((24, 256 * 5), bool)
-    for tile, first, slots in works:
-        named = [anchor for anchor in slot_anchors[first : first + slots] if anchor >= 0]
-        pairs[named, tile * 256 : (tile + 1) * 256] = True
+    pairs = named_pairs(works, slot_anchors, 24, 256 * 5)
     lows = some_lows(values, rows, 40)
     block = Block(rows, values=values, works=works, slot_anchors=slot_anchors)
     block.arrays["lows"][:] = lows
