@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from negmine_server.domain import NO_GROUP, Batch, Query, Scoring, VectorStore
 
@@ -32,6 +34,19 @@ def items(
     )
 
 
+def admitting_all(b: int) -> dict[str, Any]:
+    """The fields of a query of b anchors that filter, so that they do not."""
+    return {
+        "after_scores": np.full(b, np.inf, np.float32),
+        "after_ids": np.full(b, -1, np.int64),
+        "floors": np.full(b, -np.inf, np.float32),
+        "exclude_groups": np.full(b, NO_GROUP, np.int64),
+        "require_tags": np.zeros(b, np.uint64),
+        "forbid_tags": np.zeros(b, np.uint64),
+        "min_steps": np.zeros(b, np.int64),
+    }
+
+
 def anchors(rng: np.random.Generator, b: int, words: int, scoring: Scoring, magnitude: int = 127) -> Query:
     return Query(
         scoring=scoring,
@@ -39,11 +54,5 @@ def anchors(rng: np.random.Generator, b: int, words: int, scoring: Scoring, magn
         values=rng.integers(-magnitude - 1, magnitude + 1, (b, 64 * words)).astype(np.int8),
         scales=rng.uniform(0.1, 3, b).astype(np.float32),
         vectors=rng.standard_normal((b, DIMENSION)).astype(np.float32),
-        after_scores=np.full(b, np.inf, np.float32),
-        after_ids=np.full(b, -1, np.int64),
-        floors=np.full(b, -np.inf, np.float32),
-        exclude_groups=np.full(b, NO_GROUP, np.int64),
-        require_tags=np.zeros(b, np.uint64),
-        forbid_tags=np.zeros(b, np.uint64),
-        min_steps=np.zeros(b, np.int64),
+        **admitting_all(b),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from negmine_server.domain import NO_GROUP, Batch, Query, Scoring, VectorStore
+from negmine_server.domain import Batch, Query, Scoring, VectorStore
 from negmine_server.index.pages import STORE_DTYPES, View
 from negmine_server.index.rows import Rows
 from negmine_server.scan import floats
@@ -17,6 +17,7 @@ from negmine_server.scan.plan import Plan, everything
 from negmine_server.scan.reference import fixed_order_dot
 from negmine_server.scan.topr import finish, open_buffers
 from negmine_server.storage.scratch import arrays_on_disk
+from scan_items import admitting_all
 
 DIMENSION = 37
 PAGE = 128
@@ -99,13 +100,7 @@ def scan(view: View, plan: Plan, asked: Any, r: int) -> list[dict[int, float]]:
         values=None,
         scales=np.ones(b, np.float32),
         vectors=asked,
-        after_scores=np.full(b, np.inf, np.float32),
-        after_ids=np.full(b, -1, np.int64),
-        floors=np.full(b, -np.inf, np.float32),
-        exclude_groups=np.full(b, NO_GROUP, np.int64),
-        require_tags=np.zeros(b, np.uint64),
-        forbid_tags=np.zeros(b, np.uint64),
-        min_steps=np.zeros(b, np.int64),
+        **admitting_all(b),
     )
     buffers = open_buffers(query, r, view.rows)
     scan_floats(view, plan, query, filters_of(query), buffers)
