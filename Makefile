@@ -79,7 +79,7 @@ build/gpu-wheels: $(CARRIED)
 
 # -- what developers run --
 
-test: $(VENV)/.runtime $(VENV)/.test $(if $(filter 1,$(NEGMINE_TORCH)),$(VENV)/.torch) ## run the tests; NEGMINE_TORCH=1 with torch, ARGS='-k …'
+test: $(VENV)/.runtime $(VENV)/.test $(if $(filter 1,$(NEGMINE_TORCH)),$(VENV)/.trainers) ## run the tests; NEGMINE_TORCH=1 with torch and what the client plugs into, ARGS='-k …'
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.runtime $(VENV)/.test $(VENV)/.check $(VENV)/.torch .venv-proto/.tools ## ruff, mypy, buf, the generated code against the contract, the kernels' machine code
@@ -109,7 +109,7 @@ lock: $(VENV)/.pip ## choose new versions of everything and write constraints.tx
 	@mkdir -p build
 	$(PIP) install -qq --dry-run --ignore-installed --report build/lock.json \
 	  --group test --group check --group bench --group bench-st --group glove --group wordnet \
-	  pip hatchling $(TORCH) './client[cli]' ./server
+	  pip hatchling $(TORCH) './client[cli,plots,sentence-transformers,lightning]' ./server
 	$(BIN)/python .ci/lock.py build/lock.json > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
@@ -131,7 +131,7 @@ $(VENV)/.pip: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.runtime: client/pyproject.toml server/pyproject.toml $(VENV)/.pip
-	$(INSTALL) --build-constraint constraints.txt --editable './client[cli]' --editable ./server
+	$(INSTALL) --build-constraint constraints.txt --editable './client[cli,plots]' --editable ./server
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.glove: $(VENV)/.%: pyproject.toml $(VENV)/.pip
@@ -143,6 +143,11 @@ $(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.glove: $(VENV)/.%: pyprojec
 $(VENV)/.torch: server/pyproject.toml | $(VENV)/.runtime $(VENV)/.test
 	$(INSTALL) $(TORCH)
 	$(INSTALL) --build-constraint constraints.txt --editable './server[gpu]'
+	@touch $@
+
+# The trainers that the client plugs into, after torch for the same reason.
+$(VENV)/.trainers: client/pyproject.toml | $(VENV)/.torch
+	$(INSTALL) --build-constraint constraints.txt --editable './client[sentence-transformers,lightning]'
 	@touch $@
 
 # The whole WordNet corpus, where NEGMINE_DATA names no folder that holds it: encoded once, in an environment of its own.
