@@ -56,17 +56,20 @@ class Connection:
             self._server = None
         return error
 
-    def start(self, call: Call[R], timeout_s: float | None = None) -> Any:
-        """Starts one call; its future goes to `finish`."""
+    def start(self, call: Call[R], timeout_s: float | None = None, *, wait: bool = False) -> Any:
+        """Starts one call, and returns its future; with `wait` it is not over while no server is there."""
         method = getattr(self.stubs[call.service], call.method)
         return method.future(
-            call.request, timeout=timeout_s or self.settings.timeout_s, metadata=self.settings.metadata
+            call.request,
+            timeout=timeout_s or self.settings.timeout_s,
+            metadata=self.settings.metadata,
+            wait_for_ready=wait,
         )
 
-    def server(self) -> ServerInfo:
+    def server(self, timeout_s: float | None = None) -> ServerInfo:
         """The server's bounds and features, asked for once."""
         if self._server is None:
-            self._server = within(self.run(_calls.server_info()), self.settings)
+            self._server = within(self.run(_calls.server_info(), timeout_s), self.settings)
         return self._server
 
 

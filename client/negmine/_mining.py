@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from negmine._results import Negatives
 from negmine.v1 import mining_pb2
 
 PARTS_IN_FLIGHT: Final = 4  # parts of one call on their way at a time
+_INSTANT_S: Final = 1e-3  # a deadline that has passed already, as gRPC takes it
 
 
 @dataclass(slots=True, eq=False)
@@ -68,19 +70,30 @@ def checked_window(window: int) -> int:
 
 
 class MinePipeline:
-    """Iterates over the answers to batches, with up to `window` calls on their way."""
+    """Iterates over the answers to batches, with up to `window` calls on their way.
 
-    def __init__(self, connection: Connection, collection: str, batches: Iterable[MineArgs], window: int) -> None:
+    With `timeout_s` every call ends within so many seconds from here on, whatever its own deadline.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        collection: str,
+        batches: Iterable[MineArgs],
+        window: int,
+        timeout_s: float | None = None,
+    ) -> None:
         self._connection = connection
         self._collection = collection
         self._batches = batches
         self._window = checked_window(window)
         self._waiting: deque[tuple[Part, Any]] = deque()
         self._cancelled = False
+        self._ends = None if timeout_s is None else time.monotonic() + timeout_s
 
     def __iter__(self) -> Iterator[Negatives]:
         joiner = Joiner()
-        todo = parts(self._collection, self._batches, self._connection.server())
+        todo = parts(self._collection, self._batches, self._connection.server(self._left_s(None)))
         try:
             while self._fill(todo):
                 part, future = self._waiting[0]
@@ -106,9 +119,16 @@ class MinePipeline:
                 break
             future = None
             if part.plan is not None:
-                future = self._connection.start(part.plan.call(part.rows), part.plan.timeout_s)
+                future = self._connection.start(part.plan.call(part.rows), self._left_s(part.plan.timeout_s))
             self._waiting.append((part, future))
         return bool(self._waiting)
+
+    def _left_s(self, timeout_s: float | None) -> float | None:
+        """The deadline of a call, in seconds from now; None = the client's."""
+        if self._ends is None:
+            return timeout_s
+        left = max(self._ends - time.monotonic(), _INSTANT_S)
+        return left if timeout_s is None else min(left, timeout_s)
 
     def _reply(self, part: Part, future: Any) -> mining_pb2.MineResponse:
         if part.error is not None:

@@ -11,11 +11,12 @@ class CutProxy:
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
+        self.port = 0  # of its own choice; started again, it keeps it
         self.cut_after_bytes: deque[int] = deque()  # for each connection to come: reset it after so many bytes sent
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import numpy as np
 from cut_proxy import CutProxy
-from fault_wire import brute_force, read, status, write
+from fault_wire import brute_explanation, brute_force, read, status, write
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 from negmine.v1 import (
@@ -44,6 +44,7 @@ class Faults:
     batch_rows_max: int = 100_000
     anchors_max: int = 4096
     message_bytes_max: int = 64 * MIB
+    state: int = collection_pb2.SERVING_STATE_SERVING
 
     def next_failure(self, method: str) -> status_pb2.Status | None:
         waiting = self.fail.get(method)
@@ -99,9 +100,10 @@ class Service(
     def __init__(self, faults: Faults, store: Store) -> None:
         self.faults = faults
         self.store = store
-        self.gate = asyncio.Event()  # closed: acks and mine answers wait
+        self.gate = asyncio.Event()  # closed: acks, mine answers and descriptions wait
         self.gate.set()
         self.arrived = threading.Condition()  # something was counted in the store
+        self.features = ["policy.top", "explain"]
 
     async def _enter(self, method: str, context: Any) -> None:
         self.store.metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
@@ -119,7 +121,13 @@ class Service(
             batch_rows_max=self.faults.batch_rows_max,
             upsert_window=self.faults.window,
         )
-        return collection_pb2.GetServerInfoResponse(version="0", limits=limits, features=["policy.top"], backend="cpu")
+        return collection_pb2.GetServerInfoResponse(version="0", limits=limits, features=self.features, backend="cpu")
+
+    async def GetCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._enter("GetCollection", context)
+        await self.gate.wait()
+        described = collection_pb2.CollectionInfo(name=request.collection, state=self.faults.state)
+        return collection_pb2.GetCollectionResponse(collection=described)
 
     async def StartGeneration(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._enter("StartGeneration", context)
@@ -136,6 +144,10 @@ class Service(
         self.store.mined.append(request)
         await self.gate.wait()
         return brute_force(request, self.store)
+
+    async def Explain(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._enter("Explain", context)
+        return brute_explanation(request, self.store)
 
     async def Upsert(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: N802
         self.store.connections += 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from fault_server import FaultServer
 from fault_wire import status
+from negmine.v1 import collection_pb2
 
 
 def threads() -> list[threading.Thread]:
@@ -142,3 +146,113 @@ def test_one_prefetcher_may_be_iterated_again(collection: negmine.Collection) ->
 def test_depth_is_at_least_one(client: negmine.Client) -> None:
     with pytest.raises(negmine.InvalidInput, match="depth is 0; expected at least 1"):
         negmine.Prefetcher(client.collection("c"), [], anchor, depth=0)
+
+
+AWAY = status(grpc.StatusCode.UNAVAILABLE, "gone", "UNAVAILABLE")
+
+
+def until(steps: Iterator[tuple[int, object]], mined: bool) -> int:
+    """Steps taken until one that is mined, or that is not."""
+    for count, (_, negatives) in enumerate(steps, 1):
+        if (negatives is not None) == mined:
+            return count
+    raise AssertionError("the steps have ended")
+
+
+def test_a_server_that_is_away_is_missed_and_comes_back(faulty: FaultServer, collection: negmine.Collection) -> None:
+    prefetcher = negmine.Prefetcher(collection, itertools.count(), lambda b: anchor(b % 20), on_error="in_batch")
+    steps = iter(prefetcher)
+    assert next(steps)[1] is not None
+    faulty.run(faulty.proxy.stop())
+    until(steps, mined=False)
+    missed = [next(steps)[1] for _ in range(50)]
+    assert missed == [None] * 50
+    assert prefetcher.missed == 51
+    faulty.run(faulty.proxy.start())
+    until(steps, mined=True)
+    assert [next(steps)[1] is None for _ in range(5)] == [False] * 5
+    before = prefetcher.missed
+    steps.close()  # type: ignore[attr-defined]
+    assert prefetcher.missed == before
+
+
+def test_a_server_that_hangs_costs_one_step_its_timeout(faulty: FaultServer, collection: negmine.Collection) -> None:
+    faulty.hold()
+    prefetcher = negmine.Prefetcher(
+        collection, itertools.count(), lambda b: anchor(b % 20), on_error="in_batch", timeout_s=0.3
+    )
+    steps = iter(prefetcher)
+    begin = time.monotonic()
+    assert [next(steps)[1] for _ in range(200)] == [None] * 200
+    assert 0.3 <= time.monotonic() - begin < 2
+    assert faulty.store.calls["Mine"] == 1
+    assert faulty.store.calls["GetCollection"] == 1
+    faulty.release()
+    until(steps, mined=True)
+    steps.close()  # type: ignore[attr-defined]
+
+
+def test_a_collection_that_loads_is_not_called_for(faulty: FaultServer, collection: negmine.Collection) -> None:
+    faulty.faults.state = collection_pb2.SERVING_STATE_LOADING
+    faulty.faults.fail["Mine"] = deque([AWAY] * 4)  # the call and its retries
+    prefetcher = negmine.Prefetcher(collection, itertools.count(), lambda b: anchor(b % 20), on_error="in_batch")
+    steps = iter(prefetcher)
+    while faulty.store.calls.get("GetCollection", 0) < 3:
+        assert next(steps)[1] is None
+    assert faulty.store.calls["Mine"] == 4
+    faulty.faults.state = collection_pb2.SERVING_STATE_SERVING
+    until(steps, mined=True)
+    steps.close()  # type: ignore[attr-defined]
+
+
+def test_what_waiting_does_not_cure_is_raised(faulty: FaultServer, collection: negmine.Collection) -> None:
+    faulty.faults.fail["Mine"] = deque([status(grpc.StatusCode.NOT_FOUND, "no such collection", "NOT_FOUND")])
+    prefetcher = negmine.Prefetcher(collection, range(3), anchor, on_error="in_batch")
+    with pytest.raises(negmine.NotFound, match="no such collection"):
+        list(prefetcher)
+    assert prefetcher.missed == 0
+
+
+def test_a_dropped_collection_is_found_out_after_an_outage(faulty: FaultServer, collection: negmine.Collection) -> None:
+    gone = status(grpc.StatusCode.NOT_FOUND, "no such collection", "NOT_FOUND")
+    faulty.faults.fail = {"Mine": deque([AWAY] * 4 + [gone]), "GetCollection": deque([gone])}
+    with pytest.raises(negmine.NotFound, match="no such collection"):
+        until(
+            iter(negmine.Prefetcher(collection, itertools.count(), lambda b: anchor(b % 20), on_error="in_batch")),
+            mined=True,
+        )
+
+
+def test_other_negatives_count_as_missed(faulty: FaultServer, collection: negmine.Collection) -> None:
+    other = collection.mine(**anchor(0))
+    faulty.faults.fail["Mine"] = deque([AWAY] * 4)
+    prefetcher = negmine.Prefetcher(collection, range(3), anchor, on_error=lambda _batch, _error: other)
+    assert next(iter(prefetcher)) == (0, other)
+    assert prefetcher.missed == 1
+    prefetcher.close()
+
+
+@pytest.mark.parametrize("place", ["prefetcher", "arguments", "client"])
+def test_every_call_has_a_deadline(place: str, faulty: FaultServer, collection: negmine.Collection) -> None:
+    faulty.hold()
+    args: negmine.MineArgs = {**anchor(0), "timeout_s": 0.2} if place == "arguments" else anchor(0)
+    with negmine.Client(faulty.target, timeout_s=0.2 if place == "client" else 30) as client:
+        own = client.collection("c")
+        steps = iter(
+            negmine.Prefetcher(own, range(2), lambda _: args, timeout_s=0.2 if place == "prefetcher" else None)
+        )
+        begin = time.monotonic()
+        with pytest.raises(negmine.DeadlineExceeded):
+            next(steps)
+        assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_timeouts_are_finite(value: float, client: negmine.Client) -> None:
+    with pytest.raises(negmine.InvalidInput, match=f"timeout_s is {value}; expected more than 0 and finite"):
+        negmine.Prefetcher(client.collection("c"), [], anchor, timeout_s=value)
+
+
+def test_policies_for_errors_are_known(client: negmine.Client) -> None:
+    with pytest.raises(negmine.InvalidInput, match="on_error is 'ignore'; expected raise, in_batch or a function"):
+        negmine.Prefetcher(client.collection("c"), [], anchor, on_error="ignore")  # type: ignore[call-overload]
