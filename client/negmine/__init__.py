@@ -47,6 +47,7 @@ from negmine._exceptions import (
     Unavailable,
     Unimplemented,
 )
+from negmine._explain import Explanation, Verdict
 from negmine._models import CollectionInfo, EstimateMean, Limits, ServerInfo, Stats
 from negmine._options import MineArgs, MineOptions
 from negmine._policies import (
@@ -103,6 +104,7 @@ __all__ = [
     "Dss",
     "Encoder",
     "EstimateMean",
+    "Explanation",
     "Fenced",
     "Fetched",
     "FingerprintMismatch",
@@ -142,6 +144,7 @@ __all__ = [
     "Unremix",
     "UpsertProgress",
     "UpsertResult",
+    "Verdict",
     "Version",
     "Watermark",
     "Window",

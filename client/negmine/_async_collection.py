@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from negmine import _async_mining, _calls, _upserts
+from negmine import _async_mining, _calls, _explain, _upserts
 from negmine._async_writer import AsyncWriter
 from negmine._encoding import Encoder
+from negmine._explain import Explanation
 from negmine._mining import PARTS_IN_FLIGHT
 from negmine._models import CollectionInfo, Stats
 from negmine._options import MineArgs, MineOptions
@@ -35,6 +36,15 @@ class AsyncCollection:
     def mine_stream(self, batches: Iterable[MineArgs], *, window: int = 4) -> AsyncIterator[Negatives]:
         """Mines many batches with up to `window` calls on their way, in the order of `batches`."""
         return _async_mining.stream(self._client._connections, self.name, batches, window)
+
+    async def explain(
+        self, anchors: Any, k: int, *, candidates: int = 64, **options: Unpack[MineOptions]
+    ) -> Explanation:
+        """Says what became of each anchor's nearest items; as `Collection.explain`."""
+        plan = _explain.plan(self.name, MineArgs(anchors=anchors, k=k, **options), candidates)
+        connection = self._client._connections.current()
+        calls = plan.calls(await connection.server())
+        return plan.join([await connection.run(call, plan.mining.timeout_s) for call in calls])
 
     async def upsert(
         self,

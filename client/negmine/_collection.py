@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Unpack
 
-from negmine import _calls, _upserts
+from negmine import _calls, _explain, _upserts
 from negmine._encoding import Encoder
+from negmine._explain import Explanation
 from negmine._mining import MinePipeline
 from negmine._models import CollectionInfo, Stats
 from negmine._options import MineArgs, MineOptions
@@ -56,6 +57,23 @@ class Collection:
         belongs to, and ends the iteration.
         """
         return iter(self._pipeline(batches, window))
+
+    def explain(self, anchors: Any, k: int, *, candidates: int = 64, **options: Unpack[MineOptions]) -> Explanation:
+        """Mines as `mine` does, and says what became of each anchor's nearest items: for looking at, not for training.
+
+        Args:
+            anchors: as of `mine`.
+            k: negatives wanted per anchor.
+            candidates: items looked at per anchor, whatever excludes them; from 1 to the server's pool_max.
+            **options: as in `MineOptions`.
+
+        Raises:
+            InvalidInput: an argument is wrong; the message names the value.
+        """
+        plan = _explain.plan(self.name, MineArgs(anchors=anchors, k=k, **options), candidates)
+        connection = self._client._connections.current()
+        calls = plan.calls(connection.server())
+        return plan.join([connection.run(call, plan.mining.timeout_s) for call in calls])
 
     def _pipeline(self, batches: Iterable[MineArgs], window: int) -> MinePipeline:
         return MinePipeline(self._client._connections.current(), self.name, batches, window)

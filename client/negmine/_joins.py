@@ -66,6 +66,7 @@ def _joined(parts: Sequence[Negatives]) -> Negatives:
         newest=last.newest,
         rows_scanned=max(part.rows_scanned for part in parts),
         collection=first.collection,
+        ungrouped=sum(part.ungrouped for part in parts),
     )
 
 

@@ -40,7 +40,11 @@ class MineOptions(TypedDict, total=False):
         rescore: on stored vectors; where the collection keeps them, unless set.
         pool: candidates per anchor before filters, which are rescored; 0 = chosen by the server.
         max_scanned: most candidates looked at per anchor before it is given up as starved; 0 = the server's setting.
-        fill: what fills the places of starved anchors: "nothing", "random" or "relaxed".
+        fill: what fills the places of anchors that have fewer than k left, after them and counted in `fills`:
+            "nothing"; "random", items of the collection that pass everything but min_score and the policy; "relaxed",
+            in this order, the least hard of each first, but for the first: items below min_score, the hardest of them
+            first; candidates that the policy passed over; items above the margins and max_score, which may be
+            positives.
         seed: of every random choice: with `exact`, same seed and same state of the index, same answer.
         min_watermark: wait until the collection has reached it (read your writes).
         priority: "step" where a training step waits, "bulk" where nobody does.

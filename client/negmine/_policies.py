@@ -29,37 +29,59 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """Without replacement, with probability in proportion to exp(beta * score) (HCL); beta 0 is uniform."""
+    """Without replacement, with probability in proportion to exp(beta * score) (HCL).
 
-    beta: float
+    `beta` is at least 0, and 0 is uniform. `pool` candidates are considered; 0 = 8 for each that is wanted, at least
+    128.
+    """
+
+    beta: float = 1.0
+    pool: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SemiHard:
-    """Candidates whose distance d satisfies d_positive < d <= d_positive + margin, between unit vectors."""
+    """Candidates whose distance d satisfies d_positive < d <= d_positive + margin, the nearest first.
 
-    margin: float
+    Distances are between unit vectors: collections of metric "cosine" only, and anchors whose positive has a score. The
+    band acts inside the scan, so that what lies beyond it starves nobody. `margin` is above 0.
+    """
+
+    margin: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class DistanceWeighted:
-    """Inverse density of distances between random unit vectors (Wu et al., 2017)."""
+    """Sampled with the inverse of the density of distances between random unit vectors (Wu et al., 2017).
+
+    Distances below `cutoff` are clamped to it; from `nonzero_loss_cutoff` on they have no weight. `pool` candidates are
+    considered; 0 = 8 for each that is wanted, at least 128.
+    """
 
     cutoff: float = 0.5
     nonzero_loss_cutoff: float = 1.4
+    pool: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Simans:
-    """With probability in proportion to exp(-a * (score - positive score - b)^2) (SimANS)."""
+    """Sampled with probability in proportion to exp(-a * (score - positive score - b)^2) (SimANS).
 
-    a: float
-    b: float
+    `a` is the sharpness, at least 0; `b` the offset from the positive's score. `pool` candidates are considered; 0 = 8
+    for each that is wanted, at least 128.
+    """
+
+    a: float = 0.5
+    b: float = 0.0
+    pool: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Dss:
-    """Dynamic similarity sampling (Sample4Geo): `nearest` of the k are the nearest, the rest random from `pool`."""
+    """Dynamic similarity sampling (Sample4Geo): `nearest` of the k are the nearest, the rest random from `pool`.
+
+    `pool` is at least k. Sample4Geo's own: pool 128, and half of k=64 nearest.
+    """
 
     pool: int
     nearest: int
@@ -67,7 +89,7 @@ class Dss:
 
 @dataclass(frozen=True, slots=True)
 class Diverse:
-    """Maximal marginal relevance over `pool` candidates; trade_off 1 = relevance alone, 0 = diversity alone."""
+    """Maximal marginal relevance over `pool` candidates, at least k; trade_off 1 = relevance alone, 0 = diversity."""
 
     trade_off: float
     pool: int
@@ -75,25 +97,36 @@ class Diverse:
 
 @dataclass(frozen=True, slots=True)
 class Unremix:
-    """Importance from uncertainty, similarity and representativeness (UnReMix, 2022).
+    """Importance from uncertainty, similarity and representativeness (UnReMix, 2022; the three terms are rebuilt).
 
-    With `weights_only` the whole pool comes back with weights instead of the k best.
+    Attributes:
+        lambda_uncertainty: weight of the uncertainty term. The three weights are at least 0; they are divided by their
+            sum, which is not 0.
+        lambda_similarity: weight of the similarity term.
+        lambda_representativeness: weight of the representativeness term.
+        tau: temperature, above 0.
+        pool: candidates considered, at least k.
+        weights_only: the whole pool comes back with weights instead of the k best: answers are `pool` wide.
     """
 
-    lambda_uncertainty: float
-    lambda_similarity: float
-    lambda_representativeness: float
-    tau: float
-    pool: int
+    lambda_uncertainty: float = 1 / 3
+    lambda_similarity: float = 1 / 3
+    lambda_representativeness: float = 1 / 3
+    tau: float = 0.5
+    pool: int = 128
     weights_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """`random_share` of the k is random, the others are picked by `hard`."""
+    """`random_share` of the k, in [0, 1], is random items of the collection, after the others, picked by `hard`.
+
+    Whatever protects against false negatives holds for the random ones too (ids, groups, tags, age, margins,
+    max_score); min_score and windows of ranks do not. `hard` is neither Mixed nor weights_only; unset, Top.
+    """
 
     random_share: float
-    hard: Policy
+    hard: Policy = Top()  # frozen, and may be shared
 
 
 Policy: TypeAlias = Top | Window | Softmax | SemiHard | DistanceWeighted | Simans | Dss | Diverse | Unremix | Mixed
@@ -108,7 +141,8 @@ class Protection:
     Attributes:
         absolute_margin: drop where s + absolute_margin > s+; at least 0.
         relative_margin: drop where s > s+ - |s+| * relative_margin; in [0, 1].
-        percent_of_positive: drop where s >= percent_of_positive * s+ (NV-Retriever, 0.95 is its best); in (0, 1].
+        percent_of_positive: drop where s >= s+ - |s+| * (1 - percent_of_positive), which is percent_of_positive * s+
+            where s+ is not negative (NV-Retriever; 0.95 is its best); in (0, 1].
         max_score: drop where s > max_score.
         min_score: drop where s < min_score.
     """

@@ -65,6 +65,7 @@ ARRAYS: Final[dict[str, str]] = {
     "generations": "int64",
     "embeddings": "float32",
     "weights": "float32",
+    "fills": "int32",
 }
 
 
@@ -195,6 +196,7 @@ def negatives(message: mining_pb2.MineResponse) -> Negatives:
         newest=version(message.newest),
         rows_scanned=message.rows_scanned,
         collection=message.collection,
+        ungrouped=message.ungrouped_negatives,
     )
 
 

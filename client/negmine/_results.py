@@ -104,6 +104,9 @@ class Negatives:
         generations: int64 [B, k], -1 beyond counts; with return_versions.
         embeddings: float32 [B, k, d], zero beyond counts; with return_embeddings.
         weights: float32 [B, k], zero beyond counts; with return_weights, where the policy defines them.
+        fills: int32 [B], how many of the anchor's negatives, the last ones, only fill its places; None where `fill` is
+            "nothing".
+        ungrouped: negatives without a group whose anchor has one: nobody knows whether it is the same.
     """
 
     ids: Array
@@ -124,6 +127,8 @@ class Negatives:
     generations: Array | None = None
     embeddings: Array | None = None
     weights: Array | None = None
+    fills: Array | None = None
+    ungrouped: int = 0
 
     @property
     def starved(self) -> NDArray[np.bool_]:

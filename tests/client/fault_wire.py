@@ -88,3 +88,19 @@ def brute_force(request: mining_pb2.MineRequest, store: Any) -> mining_pb2.MineR
         collection=request.collection,
         rows_scanned=len(known),
     )
+
+
+def brute_explanation(request: mining_pb2.ExplainRequest, store: Any) -> mining_pb2.ExplainResponse:
+    """The nearest by cosine, which are either picked or not."""
+    bare = mining_pb2.MineRequest(embeddings=request.request.embeddings, k=request.candidates)
+    nearest, response = brute_force(bare, store), brute_force(request.request, store)
+    ids, picked = read(nearest.ids), read(response.ids)
+    verdicts = np.where((ids[:, :, None] == picked[:, None]).any(2), 1, 10)
+    groups = np.array([[store.items[id_][2] if id_ >= 0 else -1 for id_ in row] for row in ids.tolist()], np.int64)
+    return mining_pb2.ExplainResponse(
+        response=response,
+        ids=nearest.ids,
+        scores=nearest.scores,
+        verdicts=write(np.where(ids < 0, 0, verdicts).astype(np.int32)),
+        groups=write(groups.reshape(ids.shape)),
+    )

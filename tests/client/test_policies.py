@@ -13,10 +13,10 @@ from negmine.v1 import policy_pb2
 EXAMPLES = [
     negmine.Top(),
     negmine.Window(2, 10, "random"),
-    negmine.Softmax(0.0),
+    negmine.Softmax(0.0, 200),
     negmine.SemiHard(0.2),
-    negmine.DistanceWeighted(0.4, 1.2),
-    negmine.Simans(0.5, 0.1),
+    negmine.DistanceWeighted(0.4, 1.2, 300),
+    negmine.Simans(0.5, 0.1, 400),
     negmine.Dss(64, 4),
     negmine.Diverse(0.5, 32),
     negmine.Unremix(1.0, 0.5, 0.25, 0.1, 64, weights_only=True),
@@ -43,6 +43,15 @@ def test_fields_carry_over(policy: negmine.Policy) -> None:
             assert inner.hard == policy_message(value)
         else:
             assert getattr(inner, field.name) == value
+
+
+def test_defaults_are_those_of_the_papers() -> None:
+    assert negmine.Softmax() == negmine.Softmax(1.0, 0)
+    assert negmine.SemiHard() == negmine.SemiHard(0.2)
+    assert negmine.Simans() == negmine.Simans(0.5, 0.0, 0)
+    assert negmine.DistanceWeighted() == negmine.DistanceWeighted(0.5, 1.4, 0)
+    assert negmine.Unremix() == negmine.Unremix(1 / 3, 1 / 3, 1 / 3, 0.5, 128)
+    assert negmine.Mixed(0.5) == negmine.Mixed(0.5, negmine.Top())
 
 
 def test_protection_names_the_messages_fields() -> None:

@@ -93,7 +93,10 @@ class PolicyOptions:
     policy_option: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="A setting of another policy, as in beta=5; repeatable.", rich_help_panel=_PICK
+            metavar="NAME=VALUE",
+            help="A setting of another policy, as in beta=5 or pool=200; repeatable. mixed takes random-share=…, "
+            "hard=NAME and the settings of that policy.",
+            rich_help_panel=_PICK,
         ),
     ] = None
 
@@ -110,14 +113,28 @@ class PolicyOptions:
                 f"--range-min, --range-max and --sampling-strategy belong to --policy window; the policy is {name}"
             )
         settings = self._settings()
-        if name is PolicyName.WINDOW:
-            if settings:
-                raise Mistake(f"--policy-option {next(iter(settings))}: window takes --range-min and the like instead")
-            return self._window(k)
         if name is PolicyName.MIXED:
-            hard = self._window(k) if any(ranged) else negmine.Top()
-            return _built(negmine.Mixed, settings, name, hard=hard)
-        return _built(_POLICIES[name], settings, name)
+            own = {field: settings.pop(field) for field in ("random_share",) if field in settings}
+            hard = self._hard(settings.pop("hard", None), any(ranged))
+            return _built(negmine.Mixed, own, name, hard=self._single(hard, settings, k))
+        return self._single(name, settings, k)
+
+    def _single(self, name: PolicyName, settings: dict[str, str], k: int) -> negmine.Policy:
+        if name is not PolicyName.WINDOW:
+            return _built(_POLICIES[name], settings, name)
+        if settings:
+            raise Mistake(f"--policy-option {next(iter(settings))}: window takes --range-min and the like instead")
+        return self._window(k)
+
+    def _hard(self, given: str | None, ranged: bool) -> PolicyName:
+        """The policy inside a mixed one."""
+        name = given or (PolicyName.WINDOW if ranged else PolicyName.TOP)
+        known = [each.value for each in PolicyName if each is not PolicyName.MIXED]
+        if name not in known:
+            raise Mistake(f"--policy-option hard is {name!r}; expected one of {', '.join(known)}")
+        if ranged and name != PolicyName.WINDOW:
+            raise Mistake(f"--range-min and the like belong to a window; --policy-option hard is {name}")
+        return PolicyName(name)
 
     def _window(self, k: int) -> negmine.Window:
         first = self.range_min or 0
@@ -169,7 +186,7 @@ class ProtectionOptions:
         float | None, typer.Option(help="Drop where s > s+ - |s+| × margin.", rich_help_panel=_PROTECT)
     ] = None
     percent_of_positive: Annotated[
-        float | None, typer.Option(help="Drop where s >= share × s+; 0.95 is a good start.", rich_help_panel=_PROTECT)
+        float | None, typer.Option(help="Drop where s >= s+ - |s+| × (1 - share); try 0.95.", rich_help_panel=_PROTECT)
     ] = None
     max_score: Annotated[float | None, typer.Option(help="Drop where s is higher.", rich_help_panel=_PROTECT)] = None
     min_score: Annotated[float | None, typer.Option(help="Drop where s is lower.", rich_help_panel=_PROTECT)] = None
