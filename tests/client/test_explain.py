@@ -72,3 +72,43 @@ async def test_asyncio_answers_the_same(faulty: FaultServer, client: negmine.Cli
     expected = client.collection("c").explain(VECTORS[:5], 2, candidates=40)
     np.testing.assert_array_equal(found.ids, expected.ids)
     assert (found.verdicts[:, 30:] == negmine.Verdict.NONE).all()
+
+
+def test_the_real_server_explains(fresh: negmine.Collection) -> None:
+    random = np.random.default_rng(1)
+    vectors = random.standard_normal((60, 16)).astype(np.float32)
+    steps = np.arange(60) >= 40
+    for step in (0, 1):
+        part = np.flatnonzero(steps == step)
+        fresh.upsert(part, vectors[part], step=step, groups=part % 5, tags=part % 4)
+    asked: negmine.MineOptions = {
+        "own_ids": [50, 51],
+        "positives": [[52], [53, 54]],
+        "groups": [0, 1],
+        "forbid_tags": 2,
+        "min_step": 1,
+        "policy": negmine.Window(0, 6, "random"),
+        "protection": negmine.Protection(absolute_margin=0.1, min_score=-0.4, max_score=0.3),
+        "seed": 3,
+        "exact": True,
+    }
+    found = fresh.explain(vectors[50:52], 2, candidates=64, **asked)
+    mined = fresh.mine(vectors[50:52], 2, **asked)
+    np.testing.assert_array_equal(found.negatives.ids, mined.ids)
+    assert (found.ids[:, 60:] == -1).all()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_array_equal(found.ids[:, :60], np.argsort(-unit[50:52] @ unit.T, axis=1))
+    verdicts = {row: dict(zip(found.ids[row].tolist(), found.verdicts[row].tolist(), strict=True)) for row in (0, 1)}
+    assert [verdicts[0][id_] for id_ in (50, 52, 55, 0)] == [
+        negmine.Verdict.OWN_ID, negmine.Verdict.POSITIVE, negmine.Verdict.GROUP, negmine.Verdict.GROUP,
+    ]  # fmt: skip
+    assert [verdicts[1][id_] for id_ in (51, 53, 2, 4)] == [
+        negmine.Verdict.OWN_ID, negmine.Verdict.POSITIVE, negmine.Verdict.TAGS, negmine.Verdict.AGE,
+    ]  # fmt: skip
+    for row in (0, 1):
+        picked = [id_ for id_, verdict in verdicts[row].items() if verdict == negmine.Verdict.PICKED]
+        assert sorted(picked) == sorted(id_ for id_ in mined.ids[row].tolist() if id_ >= 0)
+    with pytest.raises(negmine.InvalidInput, match="candidates is 0; expected 1 to"):
+        fresh.explain(vectors[:1], 2, candidates=0)
+    with pytest.raises(negmine.TooLarge, match="candidates is 99999"):
+        fresh.explain(vectors[:1], 2, candidates=99_999)
