@@ -223,7 +223,7 @@ class App:
         )
         wait_s = settings.watermark_wait_s
         mining_pb2_grpc.add_MiningServiceServicer_to_server(
-            MiningService(self._catalog, self._batcher, self._bell, self._drain, wait_s), server
+            MiningService(self._catalog, self._batcher, limits, self._encoders, self._bell, self._drain, wait_s), server
         )
         index = IndexService(
             self._catalog,

@@ -19,7 +19,7 @@ from negmine_server import metrics
 from negmine_server.calibrate import NOT_FOUND, Calibration, Mode
 from negmine_server.domain import F32, I64, NO_ID, Query, Scoring
 from negmine_server.encode import Anchors, encode
-from negmine_server.engine.local import Engine
+from negmine_server.engine.interface import Engine
 from negmine_server.index.partition import Partition, points_of
 
 SAMPLE_ANCHORS = 16  # of one Mine
@@ -149,12 +149,12 @@ class Canary:
         return places
 
 
-def truth_of(query: Query, ceilings: F32, floor: np.float32) -> Query:
+def truth_of(query: Query, ceilings: F32, floors: F32) -> Query:
     """The query that is answered exactly by the stored vectors, with the bounds on their scores."""
     return replace(
         query,
         scoring=Scoring.FLOAT,
         after_scores=ceilings,
         after_ids=np.full(query.rows, -1, np.int64),
-        floors=np.full(query.rows, floor, np.float32),
+        floors=floors,
     )

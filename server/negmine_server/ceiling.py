@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, Bool, DropReason, Query
-from negmine_server.engine.local import Engine
+from negmine_server.engine.interface import Engine
 from negmine_server.options import MineOptions
 from negmine_server.select.filters import Exclusions
 

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from negmine.encoder import Codes, Encoder
-from numpy.typing import NDArray
 
 from negmine_server import metrics
 from negmine_server.canary import Canary
 from negmine_server.domain import (
     F32,
     I64,
+    NO_GROUP,
     NO_ID,
     STEP_MAX,
-    U64,
     Batch,
-    Bool,
     Metric,
     Negatives,
     Scoring,
@@ -33,10 +29,11 @@ from negmine_server.domain import (
     Watermark,
 )
 from negmine_server.encode import Anchors, Encode, on_host, standard_errors
-from negmine_server.engine.local import Engine, Sent
+from negmine_server.engine.interface import Engine, Sent
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput, NotReady
 from negmine_server.funnel import Picked, mine
 from negmine_server.gate import Gate
+from negmine_server.items import Fetched, Items
 from negmine_server.options import MineOptions
 from negmine_server.rebalance import Rebalancer
 from negmine_server.spec import CollectionSpec
@@ -47,34 +44,6 @@ _STALENESS = metrics.array_histogram(
     "How many steps behind the collection's newest the returned negatives are.",
     buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000),
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Items:
-    """One upsert batch as it arrived; ids are unique."""
-
-    ids: I64  # [n]
-    embeddings: F32 | None  # [n, d]
-    lengths: F32 | None  # [n], of the embeddings
-    codes: Codes | None
-    fingerprint: str  # with codes
-    groups: I64 | None
-    tags: U64 | None
-    uncertainties: F32 | None
-    generation: int | None  # None = the current one
-    step: int
-    writer: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fetched:
-    """Items by id: the columns hold the found ones, in order; a name that no item has is not there."""
-
-    found: Bool  # [n]
-    columns: dict[str, NDArray[Any]]
-    vectors: F32 | None
-    watermark: Watermark
 
 
 class Collection:
@@ -247,6 +216,7 @@ class Collection:
         picked = mine(anchors, options, self.encoder, self.engine, self.canary, stages)
         with stages.time("fetch"):
             vectors, lengths = self._fetch_picked(picked, with_vectors)
+            ungrouped = self._ungrouped(picked, options)
         there = picked.ids != NO_ID
         exact = options.rescore or options.scoring is Scoring.FLOAT
         errors = np.zeros_like(picked.scores)
@@ -268,7 +238,19 @@ class Collection:
             newest=newest,
             scanned=picked.scanned,
             vectors=vectors,
+            weights=picked.weights,
+            fills=picked.fills,
+            ungrouped=ungrouped,
         )
+
+    def _ungrouped(self, picked: Picked, options: MineOptions) -> I64:
+        """How many picks [B] have no group though their anchor has one."""
+        rows, columns = np.nonzero((picked.ids != NO_ID) & (options.groups != NO_GROUP)[:, None])
+        if not rows.size:
+            return np.zeros(len(picked.ids), np.int64)
+        found, items = self.engine.fetch(picked.ids[rows, columns], frozenset({"groups"}))
+        groups = items.get("groups", np.full(int(found.sum()), NO_GROUP))
+        return np.bincount(rows[found][groups == NO_GROUP], minlength=len(picked.ids))
 
     def _fetch_picked(self, picked: Picked, with_vectors: bool) -> tuple[F32 | None, F32]:
         """Stored vectors of the picks [B, k, d] where asked for, and |anchor| |item| [B, k]."""

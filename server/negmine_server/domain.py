@@ -198,9 +198,17 @@ class Filled(Enum):
     NO_POSITIVE_SCORE = "no_positive_score"  # a margin was asked for and the anchor has no positive's score
 
 
+class Fill(Enum):
+    """What fills the places of an anchor that has fewer than k."""
+
+    NOTHING = "nothing"
+    RANDOM = "random"
+    RELAXED = "relaxed"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Negatives:
-    """The answer to one Mine, B anchors by at most k negatives."""
+    """The answer to one Mine, B anchors by at most k negatives; wider where the policy returns its whole pool."""
 
     ids: I64  # [B, k], NO_ID beyond counts
     scores: F32  # [B, k], NaN beyond counts
@@ -215,7 +223,10 @@ class Negatives:
     watermark: Watermark
     newest: Version
     scanned: I64  # [B], rows scored
+    ungrouped: I64  # [B], how many have no group though their anchor has one
     vectors: F32 | None = None  # [B, k, d] stored vectors, zero beyond counts
+    weights: F32 | None = None  # [B, k] importance weights, zero beyond counts; where the policy defines them
+    fills: I32 | None = None  # [B], how many of the last ones only fill; where that was asked for
 
     def part(self, start: int, stop: int) -> Negatives:
         """The answer for the anchors [start, stop), as if they had come alone."""
@@ -236,6 +247,9 @@ class Negatives:
             drops=self.drops[rows],
             scanned=self.scanned[rows],
             vectors=None if self.vectors is None else self.vectors[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            fills=None if self.fills is None else self.fills[rows],
+            ungrouped=self.ungrouped[rows],
         )
 
 

@@ -1,10 +1,9 @@
-"""The funnel of one Mine: encode → positives' scores → scan rounds → filters → picker.
+"""The funnel of one Mine: encode → positives' scores → scan rounds → filters → policy → what fills.
 
-A margin against the positive becomes a score ceiling inside the scan, so that a strict one does not starve an anchor.
-Where the scan's score is an estimate that stored vectors correct, the ceiling in the scan is set SLACK standard errors
-higher and the filters decide by the exact score. Anchors left with fewer than the policy wants go on with another
-round, below the last candidate they saw, until filled, exhausted or out of budget. Where only some buckets were probed,
-an anchor for which they hold too few looks at all of them.
+A margin against the positive, and the band of a policy, become a window of scores inside the scan, so that a strict one
+does not starve an anchor. Anchors left with fewer than the policy wants go on with another round, below the last
+candidate they saw, until filled, exhausted or out of budget. Where only some buckets were probed, an anchor for which
+they hold too few looks at all of them.
 """
 
 from __future__ import annotations
@@ -21,24 +20,22 @@ from negmine_server.canary import Canary, Sample, truth_of
 from negmine_server.ceiling import COLUMNS, cut_by_ceiling
 from negmine_server.domain import (
     F32,
+    I32,
     I64,
-    NO_ID,
     Bool,
     Candidates,
     DropReason,
+    Fill,
     Filled,
     Scoring,
 )
-from negmine_server.encode import Anchors, encode, standard_errors
-from negmine_server.engine.local import Engine
+from negmine_server.encode import Anchors, encode
+from negmine_server.engine.interface import Engine
 from negmine_server.index.partition import points_of
 from negmine_server.options import MineOptions
+from negmine_server.picking import Picking
+from negmine_server.score_window import ScoreWindow
 from negmine_server.select.filters import Exclusions, Survivors
-from negmine_server.select.policy import Pool, taken
-
-# Standard errors between a ceiling on exact scores and the one on estimates. Wider wastes the pool on what the margin
-# drops, narrower cuts what it would keep: on protected WordNet 2 found more than 3 at every pool, in fewer rounds.
-SLACK = 2.0
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
 _STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
@@ -57,6 +54,8 @@ class Picked:
     ids: I64  # [B, k], NO_ID beyond counts
     scores: F32  # [B, k], NaN beyond counts
     versions: I64  # [B, k]
+    weights: F32 | None  # [B, k], 0 beyond the policy's picks
+    fills: I32 | None  # [B], how many of the last ones only fill; where that was asked for
     filled: tuple[Filled, ...]
     positive_scores: F32  # [B], NaN = none
     missing_positives: I64  # [m, 2], (anchor, id), by anchor
@@ -92,14 +91,14 @@ class _Mine:
         self._stages = stages
         with stages.time("encode"):
             self._encoded = encode(anchors, encoder, options.scoring, with_vectors=options.rescore)
-        self._query = replace(
+        self._query = self._open = replace(
             self._encoded.query,
             exclude_groups=options.groups,
             require_tags=options.require_tags,
             forbid_tags=options.forbid_tags,
             min_steps=options.min_steps,
         )
-        self._exact = options.rescore or options.scoring is Scoring.FLOAT
+        self._scores = ScoreWindow(options.scoring, options.rescore, encoder, self._encoded.offsets)
         self._survivors = Survivors(anchors.rows, options.wanted)
         self._filled = np.full(anchors.rows, Filled.FULL, object)
         self._drops: I64 = np.zeros((anchors.rows, len(DropReason)), np.int64)  # but for the filters'
@@ -110,20 +109,12 @@ class _Mine:
         options = self._options
         with self._stages.time("positives"):
             positive_scores, missing = self._score_positives()
-        doomed = np.isnan(positive_scores) & options.protection.needs_positive
+        doomed = np.isnan(positive_scores) & options.needs_positive
         self._filled[doomed] = Filled.NO_POSITIVE_SCORE
-        margins = options.protection.margin_ceilings(np.where(doomed, np.float32(0), positive_scores))
-        margins[doomed] = np.inf
-        self._limit_scan(margins)
-        exclusions = Exclusions(
-            options.own_ids,
-            options.positive_offsets,
-            options.positive_ids,
-            margins,
-            options.protection.max_ceiling,
-            options.protection.floor,
-        )
-        self._scan(np.flatnonzero(~doomed), exclusions)
+        self._exclusions = exclusions = options.exclusions(positive_scores)
+        self._ceilings = np.minimum(exclusions.margin_ceilings, exclusions.max_ceiling).astype(np.float32)
+        self._query = self._scores.narrow(self._open, self._ceilings, exclusions.floors)
+        self._scan(np.flatnonzero(~doomed))
         with self._stages.time("select"):
             return self._pick(positive_scores, missing)
 
@@ -134,51 +125,26 @@ class _Mine:
             return options.positive_scores, np.empty((0, 2), np.int64)
         rows = self._query.rows
         anchors = np.repeat(np.arange(rows), np.diff(options.positive_offsets))
-        scores, found = self._engine.score(self._query, anchors, options.positive_ids, rescore=options.rescore)
-        scores = scores + (0 if self._exact else self._encoded.offsets[anchors])
+        scores, found = self._scores.score(self._engine, self._query, anchors, options.positive_ids)
         lowest = np.full(rows, np.inf, np.float32)
         np.minimum.at(lowest, anchors[found], scores[found])
         lowest[np.isinf(lowest)] = np.nan
         lowest = np.where(np.isnan(options.positive_scores), lowest, options.positive_scores)
         return lowest, np.stack([anchors, options.positive_ids], axis=1)[~found]
 
-    def _limit_scan(self, margins: F32) -> None:
-        """Sets the scan's score window from the margins and max_score and min_score."""
-        options, query = self._options, self._query
-        ceilings = np.minimum(margins, options.protection.max_ceiling).astype(np.float32)
-        self._ceilings = ceilings
-        if options.protection.floor == -np.inf and np.isinf(ceilings).all():
-            return
-        if not self._exact:
-            offsets = self._encoded.offsets
-            # One float32 step of room for the offset's rounding; the filters have the last word.
-            shifted = np.where(offsets == 0, ceilings, np.nextafter(ceilings - offsets, np.float32(np.inf)))
-            floors = np.full(query.rows, options.protection.floor) - offsets
-            floors = np.where(offsets == 0, floors, np.nextafter(floors, np.float32(-np.inf)))
-            self._query = replace(query, after_scores=shifted, floors=floors.astype(np.float32))
-        elif options.scoring is Scoring.FLOAT:
-            floors = np.full(query.rows, options.protection.floor, np.float32)
-            self._query = replace(query, after_scores=ceilings, floors=floors)
-        elif self._encoder.cosine:
-            # Rescored: cut where even SLACK standard errors would not bring a candidate under the ceiling.
-            bounded = np.isfinite(ceilings)
-            likely = np.clip(np.where(bounded, ceilings, 0), -1, 1)
-            slack = SLACK * self._standard_errors(likely, np.ones_like(likely)) - self._encoded.offsets
-            self._query = replace(query, after_scores=np.where(bounded, ceilings + slack, np.inf).astype(np.float32))
-
-    def _scan(self, anchors: I64, exclusions: Exclusions) -> None:
+    def _scan(self, anchors: I64) -> None:
         """Scans with the effort that the recall target asks for, and everything for anchors which that leaves short."""
         whole, partition = self._query, self._engine.partition
         effort, pools = self._effort()
         if partition is not None and effort.probes is not None and effort.probes < len(partition):
             probes = partition.nearest(points_of(whole), effort.probes)
             self._query = replace(whole, probes=probes, new_buckets=partition.next_number)
-        short = self._rounds(anchors, pools, exclusions)
+        short = self._rounds(anchors, pools)
         if short.size:
             self._survivors.forget(short)
             self._drops[short] = 0
             self._query = whole
-            self._rounds(short, pools, exclusions)
+            self._rounds(short, pools)
 
     def _effort(self) -> tuple[Effort, I64]:
         """What the recall target asks for, and the pools [B] of the first round."""
@@ -188,9 +154,9 @@ class _Mine:
         effort = self._canary.calibration.effort(self._mode, options.recall_target, options.wanted, options.usual_pool)
         return effort, pools if effort.pool is None else options.widened(effort.pool)
 
-    def _rounds(self, anchors: I64, pools: I64, exclusions: Exclusions) -> I64:
+    def _rounds(self, anchors: I64, pools: I64) -> I64:
         """Scan rounds over the anchors that still want more; returns those that looked at too few buckets to know."""
-        options, survivors = self._options, self._survivors
+        options, survivors, exclusions = self._options, self._survivors, self._exclusions
         wanted, rounds = options.wanted, 0
         looked = np.zeros(self._query.rows, np.int64)
         unsure: list[I64] = []
@@ -212,9 +178,7 @@ class _Mine:
                     self._drops += cut
             with self._stages.time("filter"):
                 scores = found.rescored if found.rescored is not None else found.scores
-                if not self._exact:
-                    scores = scores + self._encoded.offsets[anchors, None]
-                survivors.absorb(found, scores, anchors, exclusions)
+                survivors.absorb(found, self._scores.final(scores, anchors), anchors, exclusions)
             short = survivors.counts[anchors] < wanted
             ended = found.counts < pool
             if self._query.probes is not None:
@@ -242,7 +206,8 @@ class _Mine:
             return
         chosen = self._canary.choose(anchors.size)
         query = replace(self._query.take(anchors[chosen]), probes=None)
-        truth = truth_of(query, self._ceilings[anchors[chosen]], options.protection.floor) if options.rescore else query
+        ceilings, floors = self._ceilings[anchors[chosen]], self._exclusions.floors[anchors[chosen]]
+        truth = truth_of(query, ceilings, floors) if options.rescore else query
         sample = Sample(
             query=query,
             truth=truth,
@@ -265,19 +230,27 @@ class _Mine:
 
     def _pick(self, positive_scores: F32, missing: I64) -> Picked:
         options, survivors = self._options, self._survivors
-        keys, seeds = self._encoded.keys, options.seeds
-        pool = Pool(survivors.ids, survivors.scores, survivors.counts, positive_scores, keys, seeds)
-        picks = options.policy.pick(pool, options.k)
-        full = (picks >= 0).sum(axis=1) >= options.k
-        self._filled[full] = Filled.FULL
+        picking = Picking(
+            self._engine,
+            self._encoder,
+            self._open,
+            self._scores,
+            options,
+            self._exclusions,
+            survivors,
+            positive_scores,
+            self._encoded.keys,
+        )
+        chosen, passed_over, fills = picking.run(self._filled)
         drops = self._drops + survivors.drops
-        drops[:, COLUMNS[DropReason.WINDOW]] += options.policy.passed_over(pool)
+        drops[:, COLUMNS[DropReason.WINDOW]] += passed_over
         self._observe(drops)
-        scores = taken(survivors.scores, picks, np.nan)
         return Picked(
-            ids=taken(survivors.ids, picks, NO_ID),
-            scores=scores,
-            versions=taken(survivors.versions, picks, 0),
+            ids=chosen.ids,
+            scores=chosen.scores,
+            versions=chosen.versions,
+            weights=chosen.weights,
+            fills=None if options.fill is Fill.NOTHING else fills,
             filled=tuple(self._filled),
             positive_scores=positive_scores,
             missing_positives=missing,
@@ -293,6 +266,3 @@ class _Mine:
         for why, count in Counter(self._filled).items():
             if why is not Filled.FULL:
                 _STARVED.labels(why.value).inc(count)
-
-    def _standard_errors(self, scores: F32, lengths: F32) -> F32:
-        return standard_errors(self._options.scoring, scores, lengths, self._encoder.bits, self._encoder.dimension)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from threading import Condition
 
 from negmine_server.domain import Applied
-from negmine_server.engine.local import Sent
+from negmine_server.engine.interface import Sent
 from negmine_server.errors import Overloaded
 
 RETRY_AFTER_MS = 200

@@ -12,7 +12,8 @@ from negmine_server import rebalance
 from negmine_server.collection import Collection
 from negmine_server.domain import I64
 from negmine_server.encode import on_host
-from negmine_server.engine.local import Engine, LocalEngine
+from negmine_server.engine.interface import Engine
+from negmine_server.engine.local import LocalEngine
 from negmine_server.index.blocks import NO_BUCKETS
 from negmine_server.ledger import Record
 from negmine_server.rebalance import BucketOptions, Rebalancer

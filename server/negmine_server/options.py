@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from negmine_server.domain import F32, I64, U64, Scoring
+from negmine_server.domain import F32, I64, U64, Fill, Scoring
 from negmine_server.encode import Anchors
+from negmine_server.select.filters import Exclusions
 from negmine_server.select.policy import Policy
 from negmine_server.select.protection import Protection
 
@@ -48,11 +49,34 @@ class MineOptions:
     pool: int  # candidates of the first round, 0 = chosen here
     pool_max: int
     max_scanned: int
+    fill: Fill = Fill.NOTHING
 
     @property
     def wanted(self) -> int:
         """Candidates per anchor that must pass the filters."""
-        return self.policy.wanted(self.k)
+        return max(1, self.policy.wanted(self.k))
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether an anchor without a positive's score can get nothing."""
+        return self.protection.needs_positive or self.policy.needs_positive
+
+    def exclusions(self, positive_scores: F32) -> Exclusions:
+        """What the anchors must not get, of s+ [B]: the protection's window of scores, cut to the policy's band.
+
+        An anchor that needs an s+ and has none is not bound by it.
+        """
+        doomed = np.isnan(positive_scores) & self.needs_positive
+        known = np.where(doomed, np.float32(0), positive_scores)
+        ceilings = self.protection.margin_ceilings(known)
+        floors = np.full(len(known), self.protection.floor, np.float32)
+        band = self.policy.band(known)
+        if band is not None:
+            ceilings, floors = np.minimum(ceilings, band[0]), np.maximum(floors, band[1])
+        ceilings[doomed], floors[doomed] = np.inf, self.protection.floor
+        return Exclusions(
+            self.own_ids, self.positive_offsets, self.positive_ids, ceilings, self.protection.max_ceiling, floors
+        )
 
     @property
     def pools(self) -> I64:
@@ -82,7 +106,8 @@ class MineOptions:
         The size of the pool, to a power of two, is in it too: the scan keeps the largest for every anchor.
         """
         alike = (self.k, self.protection, self.policy, self.scoring, self.rescore, self.recall_target)
-        return (*alike, self.pool, self.pool_max, self.max_scanned, int(self.pools.max(initial=0)).bit_length())
+        pools = int(self.pools.max(initial=0)).bit_length()
+        return (*alike, self.fill, self.pool, self.pool_max, self.max_scanned, pools)
 
 
 def kind(anchors: Anchors) -> Hashable:

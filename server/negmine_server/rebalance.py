@@ -23,7 +23,7 @@ from threading import Lock
 import numpy as np
 
 from negmine_server import metrics
-from negmine_server.engine.local import Engine
+from negmine_server.engine.interface import Engine
 from negmine_server.errors import NegmineError
 from negmine_server.index import partition as partitions
 from negmine_server.index.blocks import LOOSE

@@ -167,11 +167,11 @@ class Shard:
         scores[found] = cpu.score_pairs(located.view, query, anchors[found], located.rows[found], self.options.metric)
         return scores, found
 
-    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
-        """Whether each id [n] is here, and the columns of those that are, in order."""
+    def fetch(self, ids: I64, names: frozenset[str] | None = None) -> tuple[Bool, dict[str, NDArray[Any]]]:
+        """Whether each id [n] is here, and the columns of those that are, in order: all, or of `names` those."""
         located = self._rows.locate(ids)
         found = located.rows >= 0
-        return found, gather(located.view, located.rows[found])
+        return found, gather(located.view, located.rows[found], names)
 
     def stats(self) -> ShardStats:
         """Counts and sizes now."""

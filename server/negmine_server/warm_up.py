@@ -13,6 +13,7 @@ from negmine_server.engine.merge import merge
 from negmine_server.index import partition as partitions
 from negmine_server.index.blocks import LOOSE
 from negmine_server.index.buckets import misplaced
+from negmine_server.index.drawing import draw
 from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
 from negmine_server.scan.probing import searches
@@ -40,8 +41,11 @@ def warm_up() -> None:
         positive_ids=np.array([2]),
         margin_ceilings=np.ones(1, np.float32),
         max_ceiling=np.float32(1),
-        floor=np.float32(-1),
+        floors=np.full(1, -1, np.float32),
     )
+    rows = Rows(1)
+    rows.apply(Batch(ids=np.arange(4), versions=np.zeros(4, np.int64), codes=np.zeros((4, 1), np.uint64)))
+    draw(rows.view, 0, 0, 2)
     Survivors(1, 2).absorb(found, found.scores, np.arange(1), exclusions)
     _warm_buckets()
     LOG.info("kernels ready in %.2f s", time.perf_counter() - begin)

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from negmine.encoder import lengths_of
 from negmine_server.catalog import Catalog, Entry, Record
-from negmine_server.collection import Collection, Items
+from negmine_server.collection import Collection
 from negmine_server.committer import CommitOptions
 from negmine_server.domain import Applied, Metric, Scoring, VectorStore
 from negmine_server.errors import NegmineError
+from negmine_server.items import Items
 from negmine_server.opening import Opener
 from negmine_server.options import MineOptions
 from negmine_server.rebalance import BucketOptions
+from negmine_server.select.pickers.top import Top
 from negmine_server.select.protection import Protection
-from negmine_server.select.top import Top
 from negmine_server.shard import ShardOptions
 from negmine_server.spec import CollectionSpec
 from negmine_server.storage.objects import Data, LocalObjects

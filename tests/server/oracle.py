@@ -174,7 +174,7 @@ class Oracle:
         margin = (
             ("absolute_margin" in asked and score + asked["absolute_margin"] > positive)
             or ("relative_margin" in asked and score > positive - abs(positive) * asked["relative_margin"])
-            or ("percent_of_positive" in asked and score >= asked["percent_of_positive"] * positive)
+            or ("percent_of_positive" in asked and score >= self._share(asked["percent_of_positive"], positive))
         )
         if margin:
             return "margin"
@@ -192,8 +192,12 @@ class Oracle:
         if "relative_margin" in asked:
             ceilings.append(positive - abs(positive) * asked["relative_margin"])
         if "percent_of_positive" in asked:
-            ceilings.append(positive * asked["percent_of_positive"])
+            ceilings.append(self._share(asked["percent_of_positive"], positive))
         return min(ceilings), asked.get("max_score", np.inf)
+
+    @staticmethod
+    def _share(percent: float, positive: float) -> float:
+        return positive * percent if positive >= 0 else positive * (2 - percent)
 
     def _lower(self, ask: Ask, positive: float) -> str:
         margin, most = self._ceilings(ask, positive)

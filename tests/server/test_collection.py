@@ -13,9 +13,9 @@ from negmine_server.domain import Metric, Negatives, Scoring, VectorStore, Water
 from negmine_server.encode import Anchors
 from negmine_server.errors import FingerprintMismatch, IncarnationMismatch, InvalidInput
 from negmine_server.metrics import Stages
+from negmine_server.select.pickers.top import Top
+from negmine_server.select.pickers.window import Window
 from negmine_server.select.policy import Policy
-from negmine_server.select.top import Top
-from negmine_server.select.window import Window
 
 COUNT, BATCH = 400, 300
 

@@ -17,9 +17,9 @@ from negmine_server.domain import DropReason, Metric, Negatives, Scoring, Vector
 from negmine_server.encode import Anchors
 from negmine_server.metrics import Stages
 from negmine_server.options import MineOptions
+from negmine_server.select.pickers.top import Top
+from negmine_server.select.pickers.window import Window
 from negmine_server.select.protection import Protection
-from negmine_server.select.top import Top
-from negmine_server.select.window import Window
 from oracle import POOL_MAX, Ask, Oracle
 
 COUNT, DIMENSION, BITS = 240, 16, 128

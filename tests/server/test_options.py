@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_wire import vectors
 from negmine_server.collection import Collection
-from negmine_server.domain import Metric, Negatives, Scoring, VectorStore
+from negmine_server.domain import Fill, Metric, Negatives, Scoring, VectorStore
 from negmine_server.encode import Anchors
 from negmine_server.metrics import Stages
 from negmine_server.options import MineOptions, join, kind
+from negmine_server.select.pickers.top import Top
+from negmine_server.select.pickers.window import Window
 from negmine_server.select.protection import Protection
-from negmine_server.select.top import Top
-from negmine_server.select.window import Window
 
 COUNT, DIMENSION = 300, 16
 POSITIVES = st.lists(st.integers(0, COUNT + 20), max_size=6, unique=True)  # some that no item has
@@ -34,6 +34,7 @@ SHARED = st.fixed_dictionaries(
             [Protection(), Protection(percent_of_positive=0.9), Protection(absolute_margin=0.2, min_score=0.0)]
         ),
         "window": st.sampled_from([None, (2, 14, False), (3, 30, True)]),
+        "fill": st.sampled_from(Fill),
     }
 )
 

@@ -38,6 +38,20 @@ class DropReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_REASON_MAX_SCORE: _ClassVar[DropReason]
     DROP_REASON_MIN_SCORE: _ClassVar[DropReason]
     DROP_REASON_WINDOW: _ClassVar[DropReason]
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_PICKED: _ClassVar[Verdict]
+    VERDICT_OWN_ID: _ClassVar[Verdict]
+    VERDICT_POSITIVE: _ClassVar[Verdict]
+    VERDICT_GROUP: _ClassVar[Verdict]
+    VERDICT_TAGS: _ClassVar[Verdict]
+    VERDICT_AGE: _ClassVar[Verdict]
+    VERDICT_MARGIN: _ClassVar[Verdict]
+    VERDICT_MAX_SCORE: _ClassVar[Verdict]
+    VERDICT_MIN_SCORE: _ClassVar[Verdict]
+    VERDICT_NOT_PICKED: _ClassVar[Verdict]
 FILL_UNSPECIFIED: Fill
 FILL_NOTHING: Fill
 FILL_RANDOM: Fill
@@ -57,6 +71,17 @@ DROP_REASON_MARGIN: DropReason
 DROP_REASON_MAX_SCORE: DropReason
 DROP_REASON_MIN_SCORE: DropReason
 DROP_REASON_WINDOW: DropReason
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_PICKED: Verdict
+VERDICT_OWN_ID: Verdict
+VERDICT_POSITIVE: Verdict
+VERDICT_GROUP: Verdict
+VERDICT_TAGS: Verdict
+VERDICT_AGE: Verdict
+VERDICT_MARGIN: Verdict
+VERDICT_MAX_SCORE: Verdict
+VERDICT_MIN_SCORE: Verdict
+VERDICT_NOT_PICKED: Verdict
 
 class Protection(_message.Message):
     __slots__ = ("absolute_margin", "relative_margin", "percent_of_positive", "max_score", "min_score")
@@ -157,7 +182,7 @@ class Timing(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class MineResponse(_message.Message):
-    __slots__ = ("ids", "scores", "counts", "exact_scores", "standard_errors", "positive_scores", "outcomes", "starved_anchors", "drops", "missing_positives", "timings", "watermark", "newest", "steps", "generations", "embeddings", "weights", "rows_scanned", "collection")
+    __slots__ = ("ids", "scores", "counts", "exact_scores", "standard_errors", "positive_scores", "outcomes", "starved_anchors", "drops", "missing_positives", "timings", "watermark", "newest", "steps", "generations", "embeddings", "weights", "rows_scanned", "collection", "fills", "ungrouped_negatives")
     IDS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +202,8 @@ class MineResponse(_message.Message):
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     ROWS_SCANNED_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILLS_FIELD_NUMBER: _ClassVar[int]
+    UNGROUPED_NEGATIVES_FIELD_NUMBER: _ClassVar[int]
     ids: _types_pb2.Tensor
     scores: _types_pb2.Tensor
     counts: _types_pb2.Tensor
@@ -196,7 +223,31 @@ class MineResponse(_message.Message):
     weights: _types_pb2.Tensor
     rows_scanned: int
     collection: str
-    def __init__(self, ids: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., scores: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., counts: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., exact_scores: bool = ..., standard_errors: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., positive_scores: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, str]]] = ..., starved_anchors: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ..., missing_positives: _Optional[_Iterable[_Union[MissingPositive, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[Timing, _Mapping]]] = ..., watermark: _Optional[_Union[_types_pb2.Watermark, _Mapping]] = ..., newest: _Optional[_Union[_types_pb2.Version, _Mapping]] = ..., steps: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., generations: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., embeddings: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., weights: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., rows_scanned: _Optional[int] = ..., collection: _Optional[str] = ...) -> None: ...
+    fills: _types_pb2.Tensor
+    ungrouped_negatives: int
+    def __init__(self, ids: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., scores: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., counts: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., exact_scores: bool = ..., standard_errors: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., positive_scores: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, str]]] = ..., starved_anchors: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ..., missing_positives: _Optional[_Iterable[_Union[MissingPositive, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[Timing, _Mapping]]] = ..., watermark: _Optional[_Union[_types_pb2.Watermark, _Mapping]] = ..., newest: _Optional[_Union[_types_pb2.Version, _Mapping]] = ..., steps: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., generations: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., embeddings: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., weights: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., rows_scanned: _Optional[int] = ..., collection: _Optional[str] = ..., fills: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., ungrouped_negatives: _Optional[int] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("request", "candidates")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    request: MineRequest
+    candidates: int
+    def __init__(self, request: _Optional[_Union[MineRequest, _Mapping]] = ..., candidates: _Optional[int] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("response", "ids", "scores", "verdicts", "groups")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    response: MineResponse
+    ids: _types_pb2.Tensor
+    scores: _types_pb2.Tensor
+    verdicts: _types_pb2.Tensor
+    groups: _types_pb2.Tensor
+    def __init__(self, response: _Optional[_Union[MineResponse, _Mapping]] = ..., ids: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., scores: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., verdicts: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ..., groups: _Optional[_Union[_types_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class MineStreamRequest(_message.Message):
     __slots__ = ("number", "request")

@@ -45,6 +45,11 @@ class MiningServiceStub(object):
                 request_serializer=negmine_dot_v1_dot_mining__pb2.MineStreamRequest.SerializeToString,
                 response_deserializer=negmine_dot_v1_dot_mining__pb2.MineStreamResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/negmine.v1.MiningService/Explain',
+                request_serializer=negmine_dot_v1_dot_mining__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=negmine_dot_v1_dot_mining__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class MiningServiceServicer(object):
@@ -66,6 +71,13 @@ class MiningServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Says what became of each of an anchor's nearest items in a Mine: for looking at, not for training.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MiningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_MiningServiceServicer_to_server(servicer, server):
                     servicer.MineStream,
                     request_deserializer=negmine_dot_v1_dot_mining__pb2.MineStreamRequest.FromString,
                     response_serializer=negmine_dot_v1_dot_mining__pb2.MineStreamResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=negmine_dot_v1_dot_mining__pb2.ExplainRequest.FromString,
+                    response_serializer=negmine_dot_v1_dot_mining__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class MiningService(object):
             '/negmine.v1.MiningService/MineStream',
             negmine_dot_v1_dot_mining__pb2.MineStreamRequest.SerializeToString,
             negmine_dot_v1_dot_mining__pb2.MineStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/negmine.v1.MiningService/Explain',
+            negmine_dot_v1_dot_mining__pb2.ExplainRequest.SerializeToString,
+            negmine_dot_v1_dot_mining__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17negmine/v1/policy.proto\x12\nnegmine.v1\"\xa0\x03\n\x06Policy\x12\x1e\n\x03top\x18\x01 \x01(\x0b\x32\x0f.negmine.v1.TopH\x00\x12$\n\x06window\x18\x02 \x01(\x0b\x32\x12.negmine.v1.WindowH\x00\x12&\n\x07softmax\x18\x03 \x01(\x0b\x32\x13.negmine.v1.SoftmaxH\x00\x12)\n\tsemi_hard\x18\x04 \x01(\x0b\x32\x14.negmine.v1.SemiHardH\x00\x12\x39\n\x11\x64istance_weighted\x18\x05 \x01(\x0b\x32\x1c.negmine.v1.DistanceWeightedH\x00\x12$\n\x06simans\x18\x06 \x01(\x0b\x32\x12.negmine.v1.SimansH\x00\x12\x1e\n\x03\x64ss\x18\x07 \x01(\x0b\x32\x0f.negmine.v1.DssH\x00\x12&\n\x07\x64iverse\x18\x08 \x01(\x0b\x32\x13.negmine.v1.DiverseH\x00\x12&\n\x07unremix\x18\t \x01(\x0b\x32\x13.negmine.v1.UnremixH\x00\x12\"\n\x05mixed\x18\n \x01(\x0b\x32\x11.negmine.v1.MixedH\x00\x42\x08\n\x06policy\"\x05\n\x03Top\"\xaa\x01\n\x06Window\x12\x11\n\trange_min\x18\x01 \x01(\r\x12\x11\n\trange_max\x18\x02 \x01(\r\x12-\n\x08sampling\x18\x03 \x01(\x0e\x32\x1b.negmine.v1.Window.Sampling\"K\n\x08Sampling\x12\x18\n\x14SAMPLING_UNSPECIFIED\x10\x00\x12\x10\n\x0cSAMPLING_TOP\x10\x01\x12\x13\n\x0fSAMPLING_RANDOM\x10\x02\"\x17\n\x07Softmax\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\x01\"\x1a\n\x08SemiHard\x12\x0e\n\x06margin\x18\x01 \x01(\x01\"l\n\x10\x44istanceWeighted\x12\x13\n\x06\x63utoff\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13nonzero_loss_cutoff\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_cutoffB\x16\n\x14_nonzero_loss_cutoff\"\x1e\n\x06Simans\x12\t\n\x01\x61\x18\x01 \x01(\x01\x12\t\n\x01\x62\x18\x02 \x01(\x01\"$\n\x03\x44ss\x12\x0c\n\x04pool\x18\x01 \x01(\r\x12\x0f\n\x07nearest\x18\x02 \x01(\r\"*\n\x07\x44iverse\x12\x11\n\ttrade_off\x18\x01 \x01(\x01\x12\x0c\n\x04pool\x18\x02 \x01(\r\"\x94\x01\n\x07Unremix\x12\x1a\n\x12lambda_uncertainty\x18\x01 \x01(\x01\x12\x19\n\x11lambda_similarity\x18\x02 \x01(\x01\x12!\n\x19lambda_representativeness\x18\x03 \x01(\x01\x12\x0b\n\x03tau\x18\x04 \x01(\x01\x12\x0c\n\x04pool\x18\x05 \x01(\r\x12\x14\n\x0cweights_only\x18\x06 \x01(\x08\"?\n\x05Mixed\x12\x14\n\x0crandom_share\x18\x01 \x01(\x01\x12 \n\x04hard\x18\x02 \x01(\x0b\x32\x12.negmine.v1.Policyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17negmine/v1/policy.proto\x12\nnegmine.v1\"\xa0\x03\n\x06Policy\x12\x1e\n\x03top\x18\x01 \x01(\x0b\x32\x0f.negmine.v1.TopH\x00\x12$\n\x06window\x18\x02 \x01(\x0b\x32\x12.negmine.v1.WindowH\x00\x12&\n\x07softmax\x18\x03 \x01(\x0b\x32\x13.negmine.v1.SoftmaxH\x00\x12)\n\tsemi_hard\x18\x04 \x01(\x0b\x32\x14.negmine.v1.SemiHardH\x00\x12\x39\n\x11\x64istance_weighted\x18\x05 \x01(\x0b\x32\x1c.negmine.v1.DistanceWeightedH\x00\x12$\n\x06simans\x18\x06 \x01(\x0b\x32\x12.negmine.v1.SimansH\x00\x12\x1e\n\x03\x64ss\x18\x07 \x01(\x0b\x32\x0f.negmine.v1.DssH\x00\x12&\n\x07\x64iverse\x18\x08 \x01(\x0b\x32\x13.negmine.v1.DiverseH\x00\x12&\n\x07unremix\x18\t \x01(\x0b\x32\x13.negmine.v1.UnremixH\x00\x12\"\n\x05mixed\x18\n \x01(\x0b\x32\x11.negmine.v1.MixedH\x00\x42\x08\n\x06policy\"\x05\n\x03Top\"\xaa\x01\n\x06Window\x12\x11\n\trange_min\x18\x01 \x01(\r\x12\x11\n\trange_max\x18\x02 \x01(\r\x12-\n\x08sampling\x18\x03 \x01(\x0e\x32\x1b.negmine.v1.Window.Sampling\"K\n\x08Sampling\x12\x18\n\x14SAMPLING_UNSPECIFIED\x10\x00\x12\x10\n\x0cSAMPLING_TOP\x10\x01\x12\x13\n\x0fSAMPLING_RANDOM\x10\x02\"%\n\x07Softmax\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\x01\x12\x0c\n\x04pool\x18\x02 \x01(\r\"\x1a\n\x08SemiHard\x12\x0e\n\x06margin\x18\x01 \x01(\x01\"z\n\x10\x44istanceWeighted\x12\x13\n\x06\x63utoff\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13nonzero_loss_cutoff\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04pool\x18\x03 \x01(\rB\t\n\x07_cutoffB\x16\n\x14_nonzero_loss_cutoff\",\n\x06Simans\x12\t\n\x01\x61\x18\x01 \x01(\x01\x12\t\n\x01\x62\x18\x02 \x01(\x01\x12\x0c\n\x04pool\x18\x03 \x01(\r\"$\n\x03\x44ss\x12\x0c\n\x04pool\x18\x01 \x01(\r\x12\x0f\n\x07nearest\x18\x02 \x01(\r\"*\n\x07\x44iverse\x12\x11\n\ttrade_off\x18\x01 \x01(\x01\x12\x0c\n\x04pool\x18\x02 \x01(\r\"\x94\x01\n\x07Unremix\x12\x1a\n\x12lambda_uncertainty\x18\x01 \x01(\x01\x12\x19\n\x11lambda_similarity\x18\x02 \x01(\x01\x12!\n\x19lambda_representativeness\x18\x03 \x01(\x01\x12\x0b\n\x03tau\x18\x04 \x01(\x01\x12\x0c\n\x04pool\x18\x05 \x01(\r\x12\x14\n\x0cweights_only\x18\x06 \x01(\x08\"?\n\x05Mixed\x12\x14\n\x0crandom_share\x18\x01 \x01(\x01\x12 \n\x04hard\x18\x02 \x01(\x0b\x32\x12.negmine.v1.Policyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WINDOW_SAMPLING']._serialized_start=561
   _globals['_WINDOW_SAMPLING']._serialized_end=636
   _globals['_SOFTMAX']._serialized_start=638
-  _globals['_SOFTMAX']._serialized_end=661
-  _globals['_SEMIHARD']._serialized_start=663
-  _globals['_SEMIHARD']._serialized_end=689
-  _globals['_DISTANCEWEIGHTED']._serialized_start=691
-  _globals['_DISTANCEWEIGHTED']._serialized_end=799
-  _globals['_SIMANS']._serialized_start=801
-  _globals['_SIMANS']._serialized_end=831
-  _globals['_DSS']._serialized_start=833
-  _globals['_DSS']._serialized_end=869
-  _globals['_DIVERSE']._serialized_start=871
-  _globals['_DIVERSE']._serialized_end=913
-  _globals['_UNREMIX']._serialized_start=916
-  _globals['_UNREMIX']._serialized_end=1064
-  _globals['_MIXED']._serialized_start=1066
-  _globals['_MIXED']._serialized_end=1129
+  _globals['_SOFTMAX']._serialized_end=675
+  _globals['_SEMIHARD']._serialized_start=677
+  _globals['_SEMIHARD']._serialized_end=703
+  _globals['_DISTANCEWEIGHTED']._serialized_start=705
+  _globals['_DISTANCEWEIGHTED']._serialized_end=827
+  _globals['_SIMANS']._serialized_start=829
+  _globals['_SIMANS']._serialized_end=873
+  _globals['_DSS']._serialized_start=875
+  _globals['_DSS']._serialized_end=911
+  _globals['_DIVERSE']._serialized_start=913
+  _globals['_DIVERSE']._serialized_end=955
+  _globals['_UNREMIX']._serialized_start=958
+  _globals['_UNREMIX']._serialized_end=1106
+  _globals['_MIXED']._serialized_start=1108
+  _globals['_MIXED']._serialized_end=1171
 # @@protoc_insertion_point(module_scope)

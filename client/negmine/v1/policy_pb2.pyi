@@ -52,10 +52,12 @@ class Window(_message.Message):
     def __init__(self, range_min: _Optional[int] = ..., range_max: _Optional[int] = ..., sampling: _Optional[_Union[Window.Sampling, str]] = ...) -> None: ...
 
 class Softmax(_message.Message):
-    __slots__ = ("beta",)
+    __slots__ = ("beta", "pool")
     BETA_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
     beta: float
-    def __init__(self, beta: _Optional[float] = ...) -> None: ...
+    pool: int
+    def __init__(self, beta: _Optional[float] = ..., pool: _Optional[int] = ...) -> None: ...
 
 class SemiHard(_message.Message):
     __slots__ = ("margin",)
@@ -64,20 +66,24 @@ class SemiHard(_message.Message):
     def __init__(self, margin: _Optional[float] = ...) -> None: ...
 
 class DistanceWeighted(_message.Message):
-    __slots__ = ("cutoff", "nonzero_loss_cutoff")
+    __slots__ = ("cutoff", "nonzero_loss_cutoff", "pool")
     CUTOFF_FIELD_NUMBER: _ClassVar[int]
     NONZERO_LOSS_CUTOFF_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
     cutoff: float
     nonzero_loss_cutoff: float
-    def __init__(self, cutoff: _Optional[float] = ..., nonzero_loss_cutoff: _Optional[float] = ...) -> None: ...
+    pool: int
+    def __init__(self, cutoff: _Optional[float] = ..., nonzero_loss_cutoff: _Optional[float] = ..., pool: _Optional[int] = ...) -> None: ...
 
 class Simans(_message.Message):
-    __slots__ = ("a", "b")
+    __slots__ = ("a", "b", "pool")
     A_FIELD_NUMBER: _ClassVar[int]
     B_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
     a: float
     b: float
-    def __init__(self, a: _Optional[float] = ..., b: _Optional[float] = ...) -> None: ...
+    pool: int
+    def __init__(self, a: _Optional[float] = ..., b: _Optional[float] = ..., pool: _Optional[int] = ...) -> None: ...
 
 class Dss(_message.Message):
     __slots__ = ("pool", "nearest")

@@ -1,7 +1,4 @@
-"""Runs a collection's shards in this process: searches fan out to threads, one task per shard and block of anchors.
-
-`Engine` is the seam behind which shards may live elsewhere; arguments and results are the frozen dataclasses of domain.
-"""
+"""Runs a collection's shards in this process: searches fan out to threads, one task per shard and block of anchors."""
 
 from __future__ import annotations
 
@@ -9,18 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from negmine_server.domain import F32, I64, U64, Applied, Batch, Bool, Candidates, Query
+from negmine_server.domain import F32, I64, U64, Batch, Bool, Candidates, Query, VectorStore
+from negmine_server.engine.interface import Sent
 from negmine_server.engine.merge import merge
 from negmine_server.engine.routing import shard_of
 from negmine_server.errors import NegmineError
-from negmine_server.index import buckets
+from negmine_server.index import buckets, drawing
 from negmine_server.index.pages import OPTIONALS, Column
 from negmine_server.index.partition import Partition
 from negmine_server.shard import Shard, ShardStats, SnapshotResult
@@ -29,78 +27,6 @@ from negmine_server.shard import Shard, ShardStats, SnapshotResult
 # threads take shards instead.
 BLOCK_ANCHORS_MIN = 32
 BLOCK_ANCHORS_MAX = 256
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sent:
-    """A batch on its way: per shard, which of its rows, and the future of what became of them."""
-
-    rows: I64  # places of the shard's rows in the whole batch
-    outcome: Future[Applied]
-
-
-class Engine(Protocol):
-    """Where the shards of one collection live.
-
-    `partition` says which bucket a row belongs to; None as long as there are none. Only its rebalancer sets it.
-    """
-
-    partition: Partition | None
-
-    @property
-    def sequences(self) -> tuple[int, ...]:
-        """Per shard, the log sequence up to which everything is visible."""
-
-    @property
-    def newest(self) -> int:
-        """The newest packed version over all shards."""
-
-    @property
-    def highest_bucket(self) -> int:
-        """The highest number of a bucket in what was stored of the rows at the start; 0 = none."""
-
-    @property
-    def problem(self) -> NegmineError | None:
-        """Why a shard applies nothing any more; None while all do."""
-
-    def apply(self, batch: Batch) -> list[Sent]:
-        """Splits a batch by id and queues each part in its shard."""
-
-    def search(self, query: Query, r: int, *, rescore: bool) -> Candidates:
-        """The best r rows per anchor over all shards."""
-
-    def search_here(self, query: Query, r: int) -> Candidates:
-        """As `search`, but in no hurry: on the calling thread alone."""
-
-    def score(self, query: Query, anchors: I64, ids: I64, *, rescore: bool) -> tuple[F32, Bool]:
-        """Scores of (anchor, id) pairs, and whether each id is there."""
-
-    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
-        """Whether each id is there, and the columns of those that are."""
-
-    def sample(self, bucket: int | None, n: int, seed: int) -> U64:
-        """Codes of about n rows of a bucket, of all rows where that is None."""
-
-    def bucket_of(self, ids: I64) -> I64:
-        """The number of the bucket that each id is in, -1 where it is not here."""
-
-    def bucket_rows(self) -> dict[int, int]:
-        """Live rows by the bucket's number, over all shards; 0 = loose."""
-
-    def bucket_sizes(self) -> list[I64]:
-        """Per shard, the live rows of each bucket, empty ones too; a shard without buckets is one. Loose rows apart."""
-
-    def reroute(self, bucket: int, most: int) -> int:
-        """Moves rows of a bucket to where the partition routes them, `most` a shard; returns how many it moved."""
-
-    def snapshot(self) -> list[SnapshotResult]:
-        """Writes a snapshot of every shard."""
-
-    def stats(self) -> list[ShardStats]:
-        """Counts and sizes of every shard."""
-
-    def close(self) -> None:
-        """Finishes what is queued."""
 
 
 class LocalEngine:
@@ -189,7 +115,7 @@ class LocalEngine:
                 scores[rows], found[rows] = shard.score(query, anchors[rows], ids[rows], rescore=rescore)
         return scores, found
 
-    def fetch(self, ids: I64) -> tuple[Bool, dict[str, NDArray[Any]]]:
+    def fetch(self, ids: I64, names: frozenset[str] | None = None) -> tuple[Bool, dict[str, NDArray[Any]]]:
         """See Engine."""
         found = np.zeros(len(ids), np.bool_)
         parts: list[tuple[I64, dict[str, NDArray[Any]]]] = []
@@ -197,17 +123,33 @@ class LocalEngine:
         for number, shard in enumerate(self._shards):
             rows = np.flatnonzero(owners == number)
             if rows.size:
-                found[rows], columns = shard.fetch(ids[rows])
+                found[rows], columns = shard.fetch(ids[rows], names)
                 if found[rows].any():
                     parts.append((rows[found[rows]], columns))
         order = np.argsort(np.concatenate([rows for rows, _ in parts])) if parts else np.empty(0, np.int64)
-        names = dict.fromkeys(name for _, columns in parts for name in columns)
+        held = dict.fromkeys(name for _, columns in parts for name in columns)
         return found, {
             name: np.concatenate(
                 [columns[name] if name in columns else _absent(name, len(rows)) for rows, columns in parts]
             )[order]
-            for name in names
+            for name in held
         }
+
+    def draw(self, seed: int, low: int, n: int) -> tuple[I64, U64]:
+        """See Engine."""
+        drawn = [drawing.draw(shard.view, seed, low, n) for shard in self._shards]
+        ids, keys = (np.concatenate(column) for column in zip(*drawn, strict=True))
+        order = np.argsort(keys)[:n]
+        return ids[order], keys[order]
+
+    def has(self, column: str) -> bool:
+        """See Engine."""
+        return any(column in shard.view.optional_names() for shard in self._shards)
+
+    @property
+    def has_vectors(self) -> bool:
+        """See Engine."""
+        return self._shards[0].options.store is not VectorStore.NONE
 
     def sample(self, bucket: int | None, n: int, seed: int) -> U64:
         """See Engine."""

@@ -180,8 +180,11 @@ def codes_of(view: View, rows: I64) -> U64:
     return columns.take_codes(view.directory[Column.CODES], view.shift, rows, view.words)
 
 
-def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
-    """Item-major columns of rows [n] (>= 0, from `locate` or a scan of the same view), by names of domain.Batch."""
+def gather(view: View, rows: I64, names: frozenset[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Item-major columns of rows [n] (>= 0, from `locate` or a scan of the same view), by names of domain.Batch.
+
+    All that there are, or of `names` those.
+    """
     n, directory, shift = rows.shape[0], view.directory, view.shift
     result: dict[str, NDArray[Any]] = {
         "ids": np.empty(n, np.int64),
@@ -192,9 +195,12 @@ def gather(view: View, rows: I64) -> dict[str, NDArray[Any]]:
     dtype = STORE_DTYPES.get(view.store)
     if dtype is not None and directory[Column.VECTORS].any():
         result["vectors"] = np.zeros((n, view.dimension), dtype)
+    if names is not None:
+        result = {name: values for name, values in result.items() if name in names}
     for name, values in result.items():
         columns.take(directory[Column[name.upper()]], shift, rows, values)
     if "groups" in result:
         np.invert(result["groups"], out=result["groups"])
-    result["codes"] = codes_of(view, rows)
+    if names is None or "codes" in names:
+        result["codes"] = codes_of(view, rows)
     return result

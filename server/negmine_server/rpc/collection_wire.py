@@ -11,13 +11,13 @@ from negmine_server.catalog import Entry, State
 from negmine_server.collection import Collection
 from negmine_server.domain import Metric, VectorStore, Version
 from negmine_server.errors import InvalidInput
-from negmine_server.rpc.read_mine import POLICIES
 from negmine_server.rpc.states import write_version, write_watermark
 from negmine_server.rpc.tensors import read_floats, write
+from negmine_server.select.registry import names
 from negmine_server.spec import CollectionSpec
 
 FEATURES = (
-    *(f"policy.{name}" for name in POLICIES),
+    *(f"policy.{name}" for name in names()),
     "scoring.symmetric",
     "scoring.asymmetric",
     "scoring.float",
@@ -25,6 +25,8 @@ FEATURES = (
     "rescore.float16",
     "rescore.float32",
     "fill.nothing",
+    "fill.random",
+    "fill.relaxed",
     "protection.absolute_margin",
     "protection.relative_margin",
     "protection.percent_of_positive",
@@ -33,6 +35,7 @@ FEATURES = (
     "upsert.codes",
     "mean.given",
     "mean.estimated",
+    "explain",
 )
 _METRICS = {
     types_pb2.METRIC_UNSPECIFIED: Metric.COSINE,

@@ -15,7 +15,7 @@ from negmine.v1 import index_pb2_grpc
 from negmine_server.catalog import Catalog, Entry
 from negmine_server.collection import Collection
 from negmine_server.domain import Applied
-from negmine_server.engine.local import Sent
+from negmine_server.engine.interface import Sent
 from negmine_server.errors import InvalidInput, NotFound
 from negmine_server.rpc.read_index import check_fetch, check_rows, read_items, write_fetch
 from negmine_server.rpc.serving import Bell, Context, Drain, deadline_of, reached, streaming, unary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ from negmine_server.errors import Draining, InvalidInput
 from negmine_server.metrics import Stages
 from negmine_server.options import join, kind
 from negmine_server.rpc.errors import code_of, known
+from negmine_server.rpc.explain import check_candidates, explained
 from negmine_server.rpc.read_mine import MineCall, MineLimits, read_mine
 from negmine_server.rpc.serving import Bell, Context, Drain, deadline_of, reached, streaming, unary
 from negmine_server.rpc.states import read_watermark
@@ -77,10 +79,12 @@ def _write(batch: Sequence[Read], scanned: Scanned) -> list[pb.MineResponse]:
 
 @dataclass(frozen=True, slots=True)
 class MiningService(mining_pb2_grpc.MiningServiceServicer):
-    """Serves Mine and MineStream from one catalog."""
+    """Serves MiningService from one catalog; what explains a Mine runs on `threads`."""
 
     catalog: Catalog
     batcher: MineBatcher
+    limits: MineLimits
+    threads: Executor
     bell: Bell
     drain: Drain
     watermark_wait_s: float
@@ -88,7 +92,16 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
     @unary
     async def Mine(self, request: pb.MineRequest, context: Context) -> pb.MineResponse:
         """See mining.proto."""
-        return await self._mine(request, context.peer(), deadline_of(context))
+        return await self._mine(self.catalog.serving(request.collection), request, context.peer(), deadline_of(context))
+
+    @unary
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """See mining.proto."""
+        check_candidates(request.candidates, self.limits)
+        collection = self.catalog.serving(request.request.collection)
+        response = await self._mine(collection, request.request, context.peer(), deadline_of(context))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, explained, request, response, collection, self.limits)
 
     @streaming
     async def MineStream(
@@ -129,7 +142,8 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
     async def _mine_one(self, item: pb.MineStreamRequest, client: str, deadline: float | None) -> pb.MineStreamResponse:
         """One batch of a stream: its error is its answer."""
         try:
-            response = await self._mine(item.request, client, deadline)
+            collection = self.catalog.serving(item.request.collection)
+            response = await self._mine(collection, item.request, client, deadline)
             return pb.MineStreamResponse(number=item.number, response=response)
         except Exception as raised:  # noqa: BLE001 (whatever it is, the caller gets an answer)
             error = known(raised)
@@ -141,8 +155,9 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
             )
             return pb.MineStreamResponse(number=item.number, error=wire)
 
-    async def _mine(self, request: pb.MineRequest, client: str, deadline: float | None) -> pb.MineResponse:
-        collection = self.catalog.serving(request.collection)
+    async def _mine(
+        self, collection: Collection, request: pb.MineRequest, client: str, deadline: float | None
+    ) -> pb.MineResponse:
         if request.priority not in pb.Priority.values():
             raise InvalidInput(f"priority is {request.priority}; this version knows no such priority", field="priority")
         stages = Stages()

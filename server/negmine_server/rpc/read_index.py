@@ -10,9 +10,10 @@ from negmine.v1 import index_pb2 as pb
 from negmine.v1 import types_pb2
 from numpy.typing import NDArray
 
-from negmine_server.collection import Collection, Fetched, Items
+from negmine_server.collection import Collection
 from negmine_server.domain import NO_GROUP, STEP_BITS, STEP_MAX, Metric, VectorStore
 from negmine_server.errors import InvalidInput, TooLarge
+from negmine_server.items import Fetched, Items
 from negmine_server.rpc.states import write_watermark
 from negmine_server.rpc.tensors import (
     read,

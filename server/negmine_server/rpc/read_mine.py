@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from negmine.v1 import mining_pb2 as pb
-from negmine.v1 import policy_pb2, types_pb2
+from negmine.v1 import types_pb2
 
 from negmine_server.collection import Collection
-from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Metric, Scoring, VectorStore
+from negmine_server.domain import F32, I64, NO_GROUP, NO_ID, STEP_MAX, U64, Fill, Metric, Scoring, VectorStore
 from negmine_server.encode import Anchors
-from negmine_server.errors import InvalidInput, TooLarge, Unimplemented
+from negmine_server.errors import InvalidInput, TooLarge
 from negmine_server.options import MineOptions
 from negmine_server.rpc.tensors import read, read_embeddings, read_floats, read_ids, read_lengths
 from negmine_server.select.policy import Policy
 from negmine_server.select.protection import Protection
-from negmine_server.select.top import Top
-from negmine_server.select.window import Window
+from negmine_server.select.registry import read_policy
+
+_FILLS = {
+    pb.FILL_UNSPECIFIED: Fill.NOTHING,
+    pb.FILL_NOTHING: Fill.NOTHING,
+    pb.FILL_RANDOM: Fill.RANDOM,
+    pb.FILL_RELAXED: Fill.RELAXED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class MineCall:
     options: MineOptions
     with_vectors: bool
     with_versions: bool
+    with_weights: bool
 
 
 def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimits) -> MineCall:
@@ -51,10 +56,8 @@ def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimit
         FingerprintMismatch: anchors coded by another encoder.
         Unimplemented: a field or policy that this version does not serve.
     """
-    if request.fill not in (pb.FILL_UNSPECIFIED, pb.FILL_NOTHING):
-        raise Unimplemented(f"fill is {request.fill}; this version serves FILL_NOTHING (1) alone", field="fill")
-    if request.return_weights:
-        raise Unimplemented("no policy of this version defines weights", field="return_weights")
+    if request.fill not in _FILLS:
+        raise InvalidInput(f"fill is {request.fill}; this version knows no such fill", field="fill")
     _check_range("k", request.k, 1, limits.k_max)
     anchors = _read_anchors(request, collection, limits)
     rows = anchors.rows
@@ -74,22 +77,24 @@ def read_mine(request: pb.MineRequest, collection: Collection, limits: MineLimit
         own_ids=_per_anchor(request, "own_ids", rows, NO_ID),
         positive_offsets=offsets,
         positive_ids=positives,
-        groups=_groups(request, rows),
+        groups=_groups(request, rows, collection),
         positive_scores=_positive_scores(request, rows),
         require_tags=_tags(request, "require_tags", rows),
         forbid_tags=_tags(request, "forbid_tags", rows),
         min_steps=np.full(rows, _min_step(request, collection), np.int64),
         seeds=np.full(rows, request.seed, np.uint64),
         protection=protection,
-        policy=_policy(request, limits),
+        policy=_policy(request, collection, limits),
         scoring=scoring,
         rescore=rescore,
         recall_target=_recall_target(request, collection),
         pool=_bounded("pool", request.pool, limits.pool_max),
         pool_max=limits.pool_max,
         max_scanned=_bounded("max_scanned", request.max_scanned, limits.max_scanned) or limits.max_scanned,
+        fill=_FILLS[request.fill],
     )
-    return MineCall(anchors, options, request.return_embeddings, request.return_versions)
+    weights = request.return_weights or options.policy.width(options.k) != options.k
+    return MineCall(anchors, options, request.return_embeddings, request.return_versions, weights)
 
 
 def _read_anchors(request: pb.MineRequest, collection: Collection, limits: MineLimits) -> Anchors:
@@ -153,37 +158,15 @@ def _protection(request: pb.MineRequest) -> Protection:
     return protection
 
 
-def _window(window: policy_pb2.Window) -> Window:
-    if window.sampling not in policy_pb2.Window.Sampling.values():
-        raise InvalidInput(f"policy.window.sampling is {window.sampling}", field="policy.window.sampling")
-    return Window(window.range_min, window.range_max, window.sampling == policy_pb2.Window.SAMPLING_RANDOM)
-
-
-_POLICIES: dict[str, Callable[[Any], Policy]] = {
-    "top": lambda _: Top(),
-    "window": _window,
-}
-POLICIES = tuple(_POLICIES)
-
-
-def _policy(request: pb.MineRequest, limits: MineLimits) -> Policy:
-    name = request.policy.WhichOneof("policy") or "top"
-    if name not in _POLICIES:
-        raise Unimplemented(
-            f"policy {name!r} is not served by this version, which has {', '.join(POLICIES)}", field="policy"
+def _policy(request: pb.MineRequest, collection: Collection, limits: MineLimits) -> Policy:
+    policy = read_policy(request.policy)
+    policy.check(request.k, limits.pool_max)
+    if policy.cosine_only and collection.spec.metric is not Metric.COSINE:
+        raise InvalidInput(
+            f"policy {policy.name!r} is defined on distances between unit vectors; {collection.name!r} has metric "
+            f"{collection.spec.metric.value}",
+            field="policy",
         )
-    policy = _POLICIES[name](getattr(request.policy, name))
-    if isinstance(policy, Window):
-        width = policy.range_max - policy.range_min
-        if width < request.k:
-            raise InvalidInput(
-                f"k is {request.k} and policy.window holds {width} ranks; expected at least k", field="policy.window"
-            )
-        if policy.range_max > limits.pool_max:
-            raise TooLarge(
-                f"policy.window.range_max is {policy.range_max}; this server scans up to {limits.pool_max} candidates",
-                field="policy.window.range_max",
-            )
     return policy
 
 
@@ -193,10 +176,19 @@ def _per_anchor(request: pb.MineRequest, field: str, rows: int, none: int) -> I6
     return read_ids(getattr(request, field), field, rows, lowest=none)
 
 
-def _groups(request: pb.MineRequest, rows: int) -> I64:
+def _groups(request: pb.MineRequest, rows: int, collection: Collection) -> I64:
     groups = _per_anchor(request, "groups", rows, NO_GROUP)
     wanted = request.exclude_same_group if request.HasField("exclude_same_group") else True
-    return groups if wanted else np.full(rows, NO_GROUP, np.int64)
+    if not wanted:
+        return np.full(rows, NO_GROUP, np.int64)
+    if (groups != NO_GROUP).any() and collection.rows and not collection.engine.has("groups"):
+        raise InvalidInput(
+            f"groups are given, and none of the {collection.rows} items of {collection.name!r} has one: nothing would "
+            "be excluded; upsert groups, or set exclude_same_group to false",
+            field="groups",
+            reason="ITEMS_WITHOUT_GROUPS",
+        )
+    return groups
 
 
 def _tags(request: pb.MineRequest, field: str, rows: int) -> U64:

@@ -53,14 +53,19 @@ def write_mine(
         newest=write_version(negatives.newest),
         rows_scanned=int(negatives.scanned.max(initial=0)),
         collection=collection,
+        ungrouped_negatives=int(negatives.ungrouped.sum()),
     )
     if not negatives.exact:
         response.standard_errors.CopyFrom(write(negatives.standard_errors))
-    if options.positive_ids.size or options.protection.needs_positive:
+    if options.positive_ids.size or options.needs_positive:
         response.positive_scores.CopyFrom(write(negatives.positive_scores))
     if call.with_versions:
         response.steps.CopyFrom(write(np.where(there, negatives.versions & STEP_MAX, -1)))
         response.generations.CopyFrom(write(np.where(there, negatives.versions >> STEP_BITS, -1)))
+    if negatives.weights is not None and call.with_weights:
+        response.weights.CopyFrom(write(negatives.weights))
+    if negatives.fills is not None:
+        response.fills.CopyFrom(write(negatives.fills))
     if negatives.vectors is not None:
         response.embeddings.CopyFrom(write(negatives.vectors))
     return response

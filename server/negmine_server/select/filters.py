@@ -23,7 +23,7 @@ class Exclusions:
     positive_ids: I64  # sorted within each anchor
     margin_ceilings: F32  # [B], highest score that the margins admit
     max_ceiling: np.float32
-    floor: np.float32
+    floors: F32  # [B], lowest score admitted
 
 
 class Survivors:
@@ -36,6 +36,13 @@ class Survivors:
         self.counts: I32 = np.zeros(anchors, np.int32)
         self.drops: I64 = np.zeros((anchors, len(DropReason)), np.int64)
 
+    def take(self, anchors: I64) -> Survivors:
+        """Those of some anchors [b]."""
+        some = Survivors(0, 0)
+        for name in ("ids", "scores", "versions", "counts", "drops"):
+            setattr(some, name, getattr(self, name)[anchors])
+        return some
+
     def forget(self, anchors: I64) -> None:
         """Starts afresh for some anchors."""
         self.counts[anchors] = 0
@@ -47,7 +54,7 @@ class Survivors:
         _absorb(
             found.ids, scores, found.versions, found.counts, anchors,
             exclusions.own_ids, exclusions.positive_offsets, exclusions.positive_ids,
-            exclusions.margin_ceilings, exclusions.max_ceiling, exclusions.floor,
+            exclusions.margin_ceilings, exclusions.max_ceiling, exclusions.floors,
             self.ids, self.scores, self.versions, self.counts, self.drops,
         )  # fmt: skip
 
@@ -55,7 +62,7 @@ class Survivors:
 @kernel
 def _absorb(
     ids: I64, scores: F32, versions: I64, counts: I32, anchors: I64,
-    own_ids: I64, positive_offsets: I64, positive_ids: I64, margin_ceilings: F32, max_ceiling: Scalar, floor: Scalar,
+    own_ids: I64, positive_offsets: I64, positive_ids: I64, margin_ceilings: F32, max_ceiling: Scalar, floors: F32,
     out_ids: I64, out_scores: F32, out_versions: I64, out_counts: I32, drops: I64,
 ) -> None:  # fmt: skip
     """The columns of `drops` are the first of DropReason."""
@@ -72,7 +79,7 @@ def _absorb(
                 drops[anchor, 2] += 1
             elif score > max_ceiling:
                 drops[anchor, 3] += 1
-            elif score < floor:
+            elif score < floors[anchor]:
                 drops[anchor, 4] += 1
             else:
                 version = versions[row, place]

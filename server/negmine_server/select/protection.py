@@ -1,7 +1,8 @@
 """False-negative protection by score: margins against the positive become one ceiling per anchor.
 
 Parameter names and meanings are those of sentence-transformers' `mine_hard_negatives`; percent_of_positive is
-NV-Retriever's PercPos. s is a candidate's score and s+ the lowest score among the anchor's positives.
+NV-Retriever's PercPos, made safe for a negative s+ as relative_margin is. s is a candidate's score and s+ the lowest
+score among the anchor's positives.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Protection:
 
     absolute_margin: float | None = None  # s + m > s+
     relative_margin: float | None = None  # s > s+ - |s+| m
-    percent_of_positive: float | None = None  # s >= p s+
+    percent_of_positive: float | None = None  # s >= s+ - |s+| (1 - p), which is p s+ where s+ >= 0
     max_score: float | None = None  # s > max
     min_score: float | None = None  # s < min
 
@@ -61,31 +62,42 @@ class Protection:
         s = positive_scores.astype(np.float64)
         ceilings = np.full(len(s), np.inf, np.float32)
         if self.absolute_margin is not None:
-            ceilings = np.minimum(ceilings, _at_most(s - self.absolute_margin))
+            ceilings = np.minimum(ceilings, at_most(s - self.absolute_margin))
         if self.relative_margin is not None:
-            ceilings = np.minimum(ceilings, _at_most(s - np.abs(s) * self.relative_margin))
+            ceilings = np.minimum(ceilings, at_most(s - np.abs(s) * self.relative_margin))
         if self.percent_of_positive is not None:
-            ceilings = np.minimum(ceilings, _below(s * self.percent_of_positive))
+            p = self.percent_of_positive
+            ceilings = np.minimum(ceilings, below(np.where(s >= 0, s * p, s * (2 - p))))
         return ceilings
 
     @property
     def max_ceiling(self) -> np.float32:
         """The highest float32 score that max_score does not drop."""
-        return np.float32(np.inf) if self.max_score is None else np.float32(_at_most(np.float64(self.max_score)))
+        return np.float32(np.inf) if self.max_score is None else np.float32(at_most(np.float64(self.max_score)))
 
     @property
     def floor(self) -> np.float32:
         """The lowest float32 score that min_score does not drop."""
-        return np.float32(-np.inf) if self.min_score is None else np.float32(-_at_most(-np.float64(self.min_score)))
+        return np.float32(-np.inf) if self.min_score is None else np.float32(-at_most(-np.float64(self.min_score)))
 
 
-def _at_most(x: NDArray[np.float64] | np.float64) -> F32:
+def at_most(x: NDArray[np.float64] | np.float64) -> F32:
     """The largest float32 <= x."""
     near = np.asarray(x, np.float32)
     return np.where(near.astype(np.float64) > x, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-def _below(x: NDArray[np.float64]) -> F32:
+def below(x: NDArray[np.float64]) -> F32:
     """The largest float32 < x."""
     near = np.asarray(x, np.float32)
     return np.where(near.astype(np.float64) >= x, np.nextafter(near, np.float32(-np.inf)), near)
+
+
+def at_least(x: NDArray[np.float64]) -> F32:
+    """The smallest float32 >= x."""
+    return -at_most(-x)
+
+
+def above(x: NDArray[np.float64]) -> F32:
+    """The smallest float32 > x."""
+    return -below(-x)

@@ -20,7 +20,7 @@ def test_ceilings_are_the_definitions(positive: float, score: float, margin: flo
         "relative_margin": score > float(np.float64(positive) - abs(positive) * margin),
     }
     if margin > 0:
-        cases["percent_of_positive"] = score >= positive * margin
+        cases["percent_of_positive"] = score >= positive * (margin if positive >= 0 else 2 - margin)
     for name, dropped in cases.items():
         assert (np.float32(score) > Protection(**{name: margin}).margin_ceilings(s_plus)[0]) == dropped, name
 

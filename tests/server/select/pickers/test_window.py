@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from negmine_server.errors import InvalidInput
+from negmine_server.select.pickers.top import Top
+from negmine_server.select.pickers.window import Window
 from negmine_server.select.policy import Pool
-from negmine_server.select.top import Top
-from negmine_server.select.window import Window
 
 
 def pool(counts: list[int], seed: int = 0, width: int = 30) -> Pool:
