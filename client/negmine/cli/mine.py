@@ -96,7 +96,7 @@ def mine(
         options["protection"] = protection
     with Sources(anchors, columns.named()) as sources, session.client() as client:
         server, info = client.server_info(), client.get(name)
-        _check(sources, protected, info, anchors)
+        check_anchors(sources, protected, info, anchors)
         for line in sources.ignored():
             session.note(line)
         layout = Layout(out.format, k, sources.has("positives"), out.first_positive, out.drop_starved)
@@ -105,7 +105,7 @@ def mine(
         try:
             tally, seconds = run.write(sink)
             asked = {"asked": name, "anchors_from": anchors, "own_ids": not queries, "k": k, "format": out.format}
-            asked |= {"policy": _described(policy), "protection": protected.described(), "seed": scan.seed}
+            asked |= {"policy": described_policy(policy), "protection": protected.described(), "seed": scan.seed}
             asked["options"] = {key: value for key, value in options.items() if key not in asked}
             sink.finish(provenance(tally, info, server, asked))
         finally:
@@ -176,8 +176,14 @@ def _part(rows: Rows, part: slice) -> tuple[I64, Ragged | None]:
     return rows.ids[part], (held - held[0], values[held[0] : held[-1]])
 
 
-def _check(sources: Sources, protected: ProtectionOptions, info: negmine.CollectionInfo, files: list[str]) -> None:
-    """What can be said before the first call."""
+def check_anchors(
+    sources: Sources, protected: ProtectionOptions, info: negmine.CollectionInfo, files: list[str]
+) -> None:
+    """What can be said before the first call.
+
+    Raises:
+        Mistake: no anchors, of another dimension, or without the positives that a margin compares with.
+    """
     if sources.empty:
         raise Mistake(f"{', '.join(files)}: no anchors to mine for")
     if sources.dimension != info.dimension:
@@ -189,10 +195,11 @@ def _check(sources: Sources, protected: ProtectionOptions, info: negmine.Collect
         )
 
 
-def _described(policy: negmine.Policy) -> dict[str, Any]:
+def described_policy(policy: negmine.Policy) -> dict[str, Any]:
+    """A policy's name and settings, as JSON has them."""
     settings = {part: getattr(policy, part) for part in type(policy).__dataclass_fields__}
     if isinstance(policy, negmine.Mixed):
-        settings["hard"] = _described(policy.hard)
+        settings["hard"] = described_policy(policy.hard)
     return {"name": type(policy).__name__.lower(), **settings}
 
 
