@@ -164,6 +164,8 @@ def _built(kind: type[Any], settings: dict[str, str], name: str, **fixed: object
             values[field] = text.lower() in {"1", "true", "yes"} if hints[field] is bool else hints[field](text)
         except ValueError as wrong:
             raise Mistake(f"--policy-option {field} is {text!r}; expected {hints[field].__name__}") from wrong
+    if values.get("weights_only"):
+        raise Mistake("--policy-option weights_only asks for weights; a file of negatives holds none")
     needed = [
         field.name
         for field in dataclasses.fields(kind)

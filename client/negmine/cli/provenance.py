@@ -22,6 +22,8 @@ class Tally:
         outcomes: anchors by outcome.
         drops: dropped candidates by reason.
         missing_positives: positives that are not in the collection.
+        fills: negatives that only fill the places of starved anchors.
+        ungrouped: negatives without a group whose anchor has one.
         exact_scores: kinds of scores seen: exact or estimated.
         watermark: state that every batch was made from, at least.
         newest: the newest version seen.
@@ -33,6 +35,8 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     drops: Counter[str] = field(default_factory=Counter)
     missing_positives: int = 0
+    fills: int = 0
+    ungrouped: int = 0
     exact_scores: set[bool] = field(default_factory=set)
     watermark: negmine.Watermark | None = None
     newest: negmine.Version | None = None
@@ -49,6 +53,8 @@ class Tally:
         self.outcomes.update(outcome.value for outcome in mined.outcomes)
         self.drops.update(mined.drops)
         self.missing_positives += len(mined.missing_positives)
+        self.fills += 0 if mined.fills is None else int(mined.fills.sum())
+        self.ungrouped += mined.ungrouped
         self.exact_scores.add(mined.exact_scores)
         self.watermark = mined.watermark if self.watermark is None else self.watermark.floor(mined.watermark)
         self.newest = mined.newest if self.newest is None else max(self.newest, mined.newest)
@@ -75,6 +81,8 @@ class Tally:
             "outcomes": dict(self.outcomes),
             "drops": dict(self.drops),
             "missing_positives": self.missing_positives,
+            "fills": self.fills,
+            "ungrouped": self.ungrouped,
             "scores": self.score_kind,
             "watermark": plain(self.watermark),
         }

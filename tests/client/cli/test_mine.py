@@ -72,6 +72,18 @@ def test_provenance_says_what_decided_the_file(
     assert [row["negative"] for row in rows] == pq.read_table(tmp_path / "out.parquet")["negative"].to_pylist()
 
 
+def test_what_only_fills_and_what_has_no_group_is_counted(
+    cli: Callable[..., Ran], fresh: negmine.Collection, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    fresh.upsert(range(30), vectors[:30], groups=np.where(np.arange(30) < 20, 0, -1))
+    rows = write_parquet(tmp_path / "a.parquet", id=np.arange(3), embedding=vectors[:3], group=np.zeros(3, np.int64))
+    options = ("-k", 4, "--min-score", 0.99, "--fill", "random", "--exact", "--json")
+    ran = cli("mine", fresh.name, rows, "-o", tmp_path / "out.parquet", *options)
+    assert ran.code == 0, ran.err
+    assert (ran.json["fills"], ran.json["ungrouped"]) == (12, 12)
+    assert json.loads(pq.read_metadata(tmp_path / "out.parquet").metadata[b"negmine"])["fills"] == 12
+
+
 def test_stdin_to_stdout(piped: Callable[..., Ran], filled: negmine.Collection, vectors: np.ndarray) -> None:
     text = "".join(json.dumps({"id": number, "embedding": vectors[number].tolist()}) + "\n" for number in (3, 4))
     ran = piped(
@@ -148,7 +160,7 @@ def test_positives_that_are_not_in_the_collection_are_said(
         (("-o", "x.csv"), 2, "expected .parquet or .jsonl"),
         (("-o", "/none/x.parquet"), 2, "there is no folder /none"),
         (("-o", "x.jsonl", "-k", "100000"), 2, "k is 100000"),
-        (("-o", "x.jsonl", "--policy", "softmax", "--policy-option", "beta=1"), 1, "does not serve this"),
+        (("-o", "x.jsonl", "--policy", "softmax", "--policy-option", "beta=-1"), 2, "policy.softmax.beta is -1"),
         (("-o", "x.jsonl", "--range-min", "5", "--range-max", "3"), 2, "policy.window is [5, 3)"),
         (("-o", "x.jsonl", "--positives", "nope"), 2, "has no column 'nope' (--positives); it has id, embedding"),
         (("-o", "x.jsonl", "--max-score", "nan"), 2, "max_score"),

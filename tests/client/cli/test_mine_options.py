@@ -51,10 +51,10 @@ from negmine.cli.mistakes import Mistake
                     "lambda_representativeness=3",
                     "tau=0.1",
                     "pool=64",
-                    "weights_only=yes",
+                    "weights_only=no",
                 ],
             ),
-            negmine.Unremix(1.0, 2.0, 3.0, 0.1, 64, weights_only=True),
+            negmine.Unremix(1.0, 2.0, 3.0, 0.1, 64),
         ),
     ],
 )
@@ -67,6 +67,10 @@ def test_policies(options: PolicyOptions, policy: negmine.Policy) -> None:
     [
         (PolicyOptions(policy=PolicyName.TOP, range_min=1), "belong to --policy window; the policy is top"),
         (PolicyOptions(sampling_strategy=Sampling.RANDOM), "random needs --range-max"),
+        (
+            PolicyOptions(policy=PolicyName.UNREMIX, policy_option=["weights-only=yes"]),
+            "a file of negatives holds none",
+        ),
         (PolicyOptions(policy=PolicyName.DSS), "policy dss needs --policy-option pool=…, --policy-option nearest=…"),
         (PolicyOptions(policy=PolicyName.MIXED), "policy mixed needs --policy-option random_share=…"),
         (PolicyOptions(policy=PolicyName.MIXED, policy_option=["hard=mixed"]), "hard is 'mixed'; expected one of top"),
