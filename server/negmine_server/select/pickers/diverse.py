@@ -47,7 +47,8 @@ class Diverse(Policy):
         """In the order in which they were taken."""
         assert pool.likeness is not None
         places = np.empty((len(pool.ids), k), np.int64)
-        relevance = np.where(pool.there, np.float32(self.trade_off) * pool.scores, -np.inf).astype(np.float32)
+        relevance = np.float32(self.trade_off) * np.where(pool.there, pool.scores, np.float32(0))
+        relevance[~pool.there] = -np.inf
         for part, block in pool.likeness.blocks():
             self._take(relevance[part], block, places[part])
         places[np.arange(k) >= pool.counts[:, None]] = -1

@@ -38,4 +38,7 @@ class Softmax(Policy):
 
     def pick(self, pool: Pool, k: int) -> Picks:
         """In rank order, with weights that undo the sampling."""
-        return sample(self.beta * pool.scores.astype(np.float64), pool.there, random_keys(pool), k)
+        scores = np.where(pool.there, pool.scores, 0).astype(np.float64)
+        with np.errstate(over="ignore"):
+            log_weights = self.beta * (scores - scores[:, :1])  # none is above 0, so that sums stay numbers
+        return sample(log_weights, pool.there, random_keys(pool), k)

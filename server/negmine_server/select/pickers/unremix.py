@@ -96,11 +96,11 @@ class Unremix(Policy):
 
     def _importance(self, pool: Pool) -> F64:
         """h [B, P] in [0, 1]; 0 where there is no candidate."""
-        parts = np.array([self.lambda_uncertainty, self.lambda_similarity, self.lambda_representativeness])
+        parts = np.array([self.lambda_uncertainty, self.lambda_similarity, self.lambda_representativeness], np.float64)
         parts /= parts.max()  # first, so that no sum overflows
         parts /= parts.sum()
         there = pool.there
-        importance = parts[1] * _scaled(pool.scores, there)
+        importance: F64 = parts[1] * _scaled(pool.scores, there)
         if self.reads_uncertainties:
             importance += parts[0] * _scaled(self._uncertainties(pool), there)
         if self.compares:
