@@ -202,7 +202,7 @@ def test_the_server_tells_its_limits_and_features(wire: Wire) -> None:
     assert info.version == "0.1.0"
     assert info.backend == "cpu"
     assert {"policy.top", "policy.window", "scoring.float", "mean.estimated", "upsert.codes"} <= set(info.features)
-    assert "policy.softmax" not in info.features
+    assert {"policy.softmax", "fill.relaxed", "explain"} <= set(info.features)
     assert (info.limits.anchors_max, info.limits.k_max, info.limits.batch_rows_max) == (512, 100, 2000)
     assert info.limits.message_bytes_max == 1 << 20
     assert all(getattr(info.limits, field.name) > 0 for field in info.limits.DESCRIPTOR.fields)

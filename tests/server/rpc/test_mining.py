@@ -97,14 +97,14 @@ def test_a_stream_answers_each_batch_and_goes_on_after_a_wrong_one(wire: Wire, n
     asked = [mining(name, vectors(2, 8, number), 3) for number in range(40)]
     asked[7].k = 0
     asked[8].collection = "nothing"
-    asked[9].policy.softmax.beta = 1
+    asked[9].k = 10**6
     answers = stream_of(wire, (pb.MineStreamRequest(number=n, request=request) for n, request in enumerate(asked)))
     assert sorted(answers) == list(range(40))
     errors = {number: answer.error for number, answer in answers.items() if answer.WhichOneof("result") == "error"}
     assert {number: (error.code, error.reason) for number, error in errors.items()} == {
         7: (grpc.StatusCode.INVALID_ARGUMENT.value[0], "INVALID_INPUT"),
         8: (grpc.StatusCode.NOT_FOUND.value[0], "NOT_FOUND"),
-        9: (grpc.StatusCode.UNIMPLEMENTED.value[0], "UNIMPLEMENTED"),
+        9: (grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "TOO_LARGE"),
     }
     assert "k is 0" in errors[7].message
     assert answers[3].response.ids == wire.mine(name, vectors(2, 8, 3), 3).ids
