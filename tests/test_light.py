@@ -34,7 +34,7 @@ LIGHT_DISTS = {
 LIST_IMPORTS = """
 import sys
 before = set(sys.modules)
-import importlib, json, pkgutil, negmine, negmine.v1
+import importlib, json, pkgutil, negmine, negmine.bounds, negmine.epoch, negmine.v1
 for module in pkgutil.iter_modules(negmine.v1.__path__):
     importlib.import_module(f"negmine.v1.{module.name}")
 tops = {name.partition(".")[0] for name in set(sys.modules) - before}

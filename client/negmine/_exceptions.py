@@ -9,7 +9,7 @@ NegmineError                 code, reason, field, retry_after_s; `progress` wher
 │   ├── FingerprintMismatch  codes were made with another encoder
 │   ├── IncarnationMismatch  a watermark of another collection behind the same name
 │   └── Fenced               another server took over the collection's log
-├── Aborted                  an earlier batch of the writer failed, or an alias moved during the call
+├── Aborted                  an earlier batch of the writer or another rank failed, or an alias moved during the call
 ├── Unimplemented            this server does not serve a method, field or policy
 ├── ResourceExhausted
 │   ├── StorageFull          the server's data folder has no room
@@ -120,7 +120,7 @@ class Fenced(NotReady):
 
 
 class Aborted(NegmineError):
-    """An earlier batch of the writer failed, or an alias moved during the call."""
+    """An earlier batch of the writer or another rank failed, or an alias moved during the call."""
 
     code = "ABORTED"
     reason = "EARLIER_BATCH_FAILED"
