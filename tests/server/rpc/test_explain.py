@@ -8,8 +8,9 @@ import grpc
 import numpy as np
 import pytest
 from live_wire import TIMEOUT_S, Wire, array, batch, refusal, tensor, vectors
+from negmine.encoder import Encoder
 from negmine.v1 import mining_pb2 as pb
-from negmine.v1 import types_pb2
+from negmine.v1 import policy_pb2, types_pb2
 
 COUNT = 60
 
@@ -63,3 +64,18 @@ def test_what_is_wrong_is_named(wire: Wire) -> None:
     bad = request(name)
     bad.own_ids.CopyFrom(tensor([1], "int64"))
     assert refusal(lambda: explain(bad, 5)).field == "own_ids"
+
+
+def test_coded_anchors_and_whole_pools_are_explained(wire: Wire) -> None:
+    name = wire.create()
+    wire.upsert(name, batch(range(COUNT), vectors(COUNT, 8)))
+    words = Encoder(8, 64).encode(vectors(2, 8)).words
+    codes = types_pb2.Codes(fingerprint=Encoder(8, 64).fingerprint, codes=tensor(words, "uint64"))
+    unremix = policy_pb2.Unremix(lambda_similarity=1, tau=0.5, pool=10, weights_only=True)
+    asked = pb.MineRequest(collection=name, codes=codes, k=4, policy=policy_pb2.Policy(unremix=unremix))
+    reply = wire.mining.Explain(pb.ExplainRequest(request=asked, candidates=12), timeout=TIMEOUT_S)
+    picked, verdicts = array(reply.response.ids), array(reply.verdicts)
+    assert picked.shape == (2, 10)
+    assert (verdicts[:, :10] == pb.VERDICT_PICKED).all()
+    assert (verdicts[:, 10:] == pb.VERDICT_NOT_PICKED).all()
+    np.testing.assert_array_equal(np.sort(array(reply.ids)[:, :10]), np.sort(picked))
