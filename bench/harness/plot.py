@@ -12,7 +12,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 OURS_WIDTH = 2.5
 
 
-def _axes(columns: int) -> Any:
+def panels(columns: int) -> Any:
     """A figure with its axes; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl
@@ -28,7 +28,7 @@ def _axes(columns: int) -> Any:
 
 def recall(sets: Mapping[str, Sequence[Curve]], path: Path = RESULTS / "recall.png") -> None:
     """Recall against ms per 1,024 queries, one panel a data set; memory in the legend."""
-    drawn = _axes(len(sets))
+    drawn = panels(len(sets))
     if drawn is None:
         return
     figure, axes = drawn
@@ -52,7 +52,7 @@ def recall(sets: Mapping[str, Sequence[Curve]], path: Path = RESULTS / "recall.p
 
 def growth(rows: Sequence[int], series: Mapping[str, Sequence[float]], path: Path = RESULTS / "growth.png") -> None:
     """Ms per 1,024 anchors against rows, both logarithmic."""
-    drawn = _axes(1)
+    drawn = panels(1)
     if drawn is None:
         return
     figure, (axis,) = drawn
