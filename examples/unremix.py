@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from examples.trainer_loop import F32, I64
 
-TEMPERATURE, RATE = 0.2, 2.0
+TEMPERATURE, RATE = 0.2, 0.03
 POLICY: Final = negmine.Unremix(
     lambda_uncertainty=1 / 3, lambda_similarity=1 / 3, lambda_representativeness=1 / 3, tau=TEMPERATURE, pool=64
 )
@@ -117,9 +117,8 @@ def train(target: str, say: Callable[[str], object] = print) -> tuple[float, flo
                     fresh, trainer.embedded(fresh), step=step, groups=labels[fresh], uncertainties=uncertainties
                 )
                 if step % 10 == 0:
-                    say(
-                        f"step {step:3}  loss {loss:.3f}  nearest neighbour of own class {precision(trainer, labels):.0%}"
-                    )
+                    own = precision(trainer, labels)
+                    say(f"step {step:3}  loss {loss:.3f}  nearest neighbour of own class {own:.0%}")
         told = np.isfinite(collection.fetch(ids).uncertainties).mean()
         say(f"{writer.result.rows:,} rows upserted; {told:.0%} of the items carry the trainer's uncertainty")
     return before, precision(trainer, labels)
