@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import negmine
-from negmine.cli import aliases, collections, generations, inspect, items, mine, server, upsert
+from negmine.cli import aliases, collections, compare, generations, inspect, items, mine, server, upsert
 from negmine.cli.mistakes import ExitCode, Mistake, one_line
 from negmine.cli.session import Session, session_of, write_json
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (collections, upsert, mine, inspect, items, aliases, generations, server):
+for group in (collections, upsert, mine, inspect, compare, items, aliases, generations, server):
     group.register(app)
 
 

@@ -154,6 +154,12 @@ class PolicyOptions:
         return settings
 
 
+def settings_of(policy: str) -> set[str]:
+    """Names of the settings that a policy takes; none of one that takes options of its own, or that does not exist."""
+    kind = _POLICIES.get(PolicyName(policy)) if policy in list(PolicyName) else None
+    return set() if kind is None else {part.name for part in dataclasses.fields(kind)}
+
+
 def _built(kind: type[Any], settings: dict[str, str], name: str, **fixed: object) -> negmine.Policy:
     hints = {field: hint for field, hint in get_type_hints(kind).items() if field not in fixed}
     values: dict[str, object] = dict(fixed)
