@@ -51,20 +51,27 @@ def loop(collection: negmine.Collection, ranks: epoch.Ranks) -> dict[str, Any]:
     return seen
 
 
-def failing(collection: negmine.Collection, ranks: epoch.Ranks) -> str:
-    """What is raised here when the other rank, or this one, fails to encode."""
+def failing(collection: negmine.Collection, ranks: epoch.Ranks) -> dict[str, Any]:
+    """One rank fails to encode its share; what each rank is told, and that all of them may try again."""
+    trouble = ranks.rank == 1
 
     def encode(rows: np.ndarray) -> np.ndarray:
-        if ranks.rank == 1:
+        if trouble:
             raise RuntimeError("out of memory")
         return embed(rows, 9)
 
+    seen: dict[str, Any] = {"failed": "nothing was raised"}
     with epoch.Full(collection, SIZE, encode, neighbours=5, ranks=ranks) as miner:
+        miner.add([], np.empty((0, DIMENSION)), step=1000)
         try:
             miner.mine()
         except (negmine.Aborted, RuntimeError) as error:
-            return f"{type(error).__name__}: {error}"
-    return "nothing was raised"
+            seen["failed"] = f"{type(error).__name__}: {error}"
+        trouble = False
+        table = miner.mine()
+    seen["full"] = digest(table)
+    seen["full_pure"] = float((CLAN[table] == CLAN[:, None]).mean())
+    return seen
 
 
 def main() -> None:
@@ -73,8 +80,7 @@ def main() -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=2)
     with negmine.Client(target) as client:
         collection, ranks = client.collection(name), epoch.TorchRanks()
-        seen = loop(collection, ranks)
-        seen["failed"] = failing(collection, ranks)
+        seen = {**loop(collection, ranks), **failing(collection, ranks)}
     print(json.dumps(seen), flush=True)
     torch.distributed.destroy_process_group()
 

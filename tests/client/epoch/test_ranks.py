@@ -67,3 +67,5 @@ def test_two_processes_train_on_one_plan(fresh: negmine.Collection, target: str,
     assert first["pure"] == second["pure"]
     assert second["failed"] == "RuntimeError: out of memory"
     assert first["failed"] == "Aborted: rank 1 of 2 failed: RuntimeError: out of memory"
+    assert first["full"] == second["full"]
+    assert first["full_pure"] > 0.9  # the second try went through, over the whole dataset
