@@ -17,7 +17,7 @@ AWAY: Final = (Unavailable, DeadlineExceeded, Cancelled)  # what waiting may cur
 class Circuit:
     """Open from an outage until the server answers: one probe waits for it, so that the caller's calls need not.
 
-    For one thread, but for `cancel`.
+    For one thread.
     """
 
     def __init__(self, collection: Collection) -> None:

@@ -103,7 +103,7 @@ class Prefetcher(Generic[T, N]):
             raise InvalidInput(f"depth is {depth}; expected at least 1", field="depth")
         if timeout_s is not None and not 0 < timeout_s < math.inf:
             raise InvalidInput(f"timeout_s is {timeout_s}; expected more than 0 and finite", field="timeout_s")
-        if on_error not in {"raise", "in_batch"} and not callable(on_error):
+        if not callable(on_error) and on_error not in ("raise", "in_batch"):
             raise InvalidInput(f"on_error is {on_error!r}; expected raise, in_batch or a function", field="on_error")
         self.missed = 0
         self._mine = _Mine(collection, anchors, timeout_s)

@@ -1,13 +1,15 @@
 """Contrastive losses over mined negatives: functions of scores that are torch tensors; torch itself is not imported.
 
+    from negmine import losses
+
     mined = losses.present(negatives)                        # bool [B, k]: not what lies beyond counts
     positive = (anchors * positives).sum(1)                  # [B]
     negative = torch.einsum("bd,bkd->bk", anchors, others)   # [B, k], embedded anew, so that gradients flow
     loss = losses.info_nce(positive, negative, mask=mined, weights=negatives.weights, temperature=0.05)
 
 Shared by all: scores are higher where more alike, `positive` is [B] and `negative` [B, k], t is the temperature, n_j =
-exp(s_j / t), p = exp(s+ / t). `mask` bool [B, k] says where there is a negative; None = everywhere. What lies under it
-may hold anything, NaN too, and gets a gradient of 0. The result is the mean over the anchors that have a negative; an
+exp(s_j / t), p = exp(s+ / t). `mask` bool [B, k] says where there is a negative; None = everywhere. Elsewhere there
+may be anything, NaN too, and its gradient is 0. The result is the mean over the anchors that have a negative; an
 anchor without any (starved) adds nothing, and where all are starved the loss is 0, which may still be differentiated.
 Half precision is computed in float32. Every call reads a few flags back from the device, to raise on NaN.
 

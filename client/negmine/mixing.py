@@ -1,8 +1,10 @@
 """Hard-negative mixing (MoCHi): harder negatives made of those that mining returned, at the trainer.
 
-    made = negmine.mixing.mochi(anchors, found.embeddings, mask=losses.present(found), scores=found.scores,
-                                pairs=64, with_anchor=16, seed=step)
-    scores = torch.einsum("bd,bsd->bs", anchors, made.embeddings)     # beside those of the mined ones; mask: made.mask
+    from negmine import losses, mixing
+
+    made = mixing.mochi(anchors, found.embeddings, mask=losses.present(found), scores=found.scores,
+                        pairs=64, with_anchor=16, seed=step)
+    scores = torch.einsum("bd,bsd->bs", anchors, made.embeddings)  # beside those of the mined ones; mask: made.mask
 
 Read: h = normalize(alpha n_i + (1 - alpha) n_j) of two of the hardest negatives, and h' = normalize(beta q +
 (1 - beta) n_i) with the anchor, beta < 0.5 so that the negative prevails; each has an alpha or beta of its own, drawn

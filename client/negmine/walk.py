@@ -1,7 +1,9 @@
 """The denoising walk (RocketQA): from the hardest candidate on, keep what a slower judge does not find relevant.
 
+    from negmine import walk
+
     found = collection.mine(queries, 50, policy=negmine.Top(), positives=positives)
-    kept = negmine.walk.denoise(found, lambda rows, ids: cross_encoder(texts_of(rows), passages_of(ids)))
+    kept = walk.denoise(found, lambda rows, ids: cross_encoder(texts_of(rows), passages_of(ids)))
 
 Read: the top 50, of which those that are not labelled positive and that a cross-encoder scores below 0.1 become
 negatives, 4 for each positive. The judge is the trainer's. Here mining has left the labelled out already.

@@ -119,6 +119,20 @@ def test_small_temperatures_in_small_types(name: str, kind: str) -> None:
     assert torch.isfinite(positive.grad).all()
 
 
+@pytest.mark.parametrize("loss", [losses.info_nce, losses.dcl])
+def test_a_weight_of_zero_leaves_a_negative_out(loss: Callable[..., Any]) -> None:
+    positive, negative = scores(3, 4)
+    negative.requires_grad_()
+    weights = torch.tensor([2.0, 0, 1, 0], dtype=torch.float64).expand(3, 4)
+    got = loss(positive, negative, temperature=0.3, weights=weights)
+    # The mean of the weights counts those of 0: half as many negatives weigh twice as much.
+    others = loss(positive, negative[:, [0, 2]] + 0.3 * math.log(2), temperature=0.3, weights=weights[:, [0, 2]])
+    assert got.item() == pytest.approx(others.item())
+    got.backward()
+    assert (negative.grad[:, [1, 3]] == 0).all()
+    assert torch.isfinite(negative.grad).all()
+
+
 def test_a_temperature_may_be_learnt() -> None:
     temperature = torch.tensor(0.3, requires_grad=True)
     losses.info_nce(*scores(), temperature=temperature).backward()

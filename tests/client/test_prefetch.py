@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import socket
 import threading
 import time
 from collections import deque
@@ -256,3 +257,14 @@ def test_timeouts_are_finite(value: float, client: negmine.Client) -> None:
 def test_policies_for_errors_are_known(client: negmine.Client) -> None:
     with pytest.raises(negmine.InvalidInput, match="on_error is 'ignore'; expected raise, in_batch or a function"):
         negmine.Prefetcher(client.collection("c"), [], anchor, on_error="ignore")  # type: ignore[call-overload]
+
+
+def test_a_server_that_never_speaks_has_a_deadline_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with negmine.Client(target, timeout_s=30) as client:  # its bounds are not known yet: they are asked for first
+            begin = time.monotonic()
+            with pytest.raises((negmine.DeadlineExceeded, negmine.Unavailable)):
+                next(iter(negmine.Prefetcher(client.collection("c"), range(2), anchor, timeout_s=0.3)))
+            assert time.monotonic() - begin < 2
+    assert threads() == []
