@@ -137,7 +137,7 @@ class Report:
         return {name: found[name] for name in order if found[name]}
 
     def starved(self) -> int:
-        """Anchors with fewer than k negatives."""
+        """Anchors for which fewer than k passed, whatever fills their places."""
         return sum(card.outcome is not negmine.Outcome.FULL for card in self.cards)
 
     def as_json(self) -> dict[str, Any]:

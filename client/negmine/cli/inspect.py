@@ -71,7 +71,7 @@ def inspect(
     of_items = shown.of_items(_item_ids(held, chosen, queries))
     report = Report(
         collection=explanation.negatives.collection,
-        facts=_facts(explanation.negatives, described_policy(policy), protected.described(), k, scan.seed),
+        facts=_facts(explanation.negatives, described_policy(policy), protected.described(), k, scan),
         k=k,
         cards=held,
         drops=explanation.negatives.drops,
@@ -97,9 +97,11 @@ def _item_ids(held: tuple[Any, ...], chosen: list[Anchor], queries: bool) -> set
 
 
 def _facts(
-    mined: negmine.Negatives, policy: dict[str, Any], protection: dict[str, float], k: int, seed: int
+    mined: negmine.Negatives, policy: dict[str, Any], protection: dict[str, float], k: int, scan: ScanOptions
 ) -> dict[str, str]:
     """What decided the answer, as text."""
+    left_out = {"seed", "priority"} | {name for name in ("pool", "max_scanned") if not getattr(scan, name)}
+    others = {name: value for name, value in scan.make().items() if name not in left_out}
     settings = {key: value for key, value in policy.items() if key != "name"}
     return {
         "policy": f"{policy['name']}: {_listed(settings)}" if settings else policy["name"],
@@ -107,7 +109,8 @@ def _facts(
         "negatives": f"{k:,} an anchor",
         "scores": "exact" if mined.exact_scores else "estimated from codes",
         "newest": f"step {mined.newest.step:,} of generation {mined.newest.generation}",
-        "seed": str(seed),
+        "scan": _listed(others),
+        "seed": str(scan.seed),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 

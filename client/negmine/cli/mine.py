@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -196,11 +197,12 @@ def check_anchors(
 
 
 def described_policy(policy: negmine.Policy) -> dict[str, Any]:
-    """A policy's name and settings, as JSON has them."""
+    """A policy's name, as --policy has it, and its settings, as JSON has them."""
     settings = {part: getattr(policy, part) for part in type(policy).__dataclass_fields__}
     if isinstance(policy, negmine.Mixed):
         settings["hard"] = described_policy(policy.hard)
-    return {"name": type(policy).__name__.lower(), **settings}
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(policy).__name__).lower()
+    return {"name": name, **settings}
 
 
 def _report(session: Session, tally: Tally, seconds: float, output: str) -> None:

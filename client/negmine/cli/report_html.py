@@ -102,7 +102,7 @@ def _summary(report: Report, counts: Mapping[str, int]) -> str:
     starved = report.starved()
     notes = [f"In the whole search the server dropped {drops or 'nothing'}."]
     if starved:
-        notes.append(f"{starved:,} of {len(report.cards):,} anchors have fewer than {report.k:,} negatives.")
+        notes.append(f"{starved:,} of {len(report.cards):,} anchors are starved: fewer than {report.k:,} passed.")
     return (
         f'<section class="sum"><div class="shares">{shares}</div>'
         f'<fieldset class="filters" aria-label="Verdicts to show">{filters}</fieldset>'

@@ -34,7 +34,19 @@ def test_global_options_stand_anywhere(given: list[str], made: list[str]) -> Non
 def test_help_names_commands_and_exit_codes(cli: Callable[..., Ran]) -> None:
     ran = cli("--help")
     assert ran.code == 0
-    for word in ("create", "upsert", "mine", "fetch", "delete", "alias", "generation", "Exit codes", "NEGMINE_TARGET"):
+    for word in (
+        "create",
+        "upsert",
+        "mine",
+        "inspect",
+        "compare",
+        "fetch",
+        "delete",
+        "alias",
+        "generation",
+        "Exit codes",
+        "NEGMINE_TARGET",
+    ):
         assert word in ran.out
 
 

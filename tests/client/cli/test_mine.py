@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import Ran
 from made_files import write_lines, write_parquet
+from negmine.cli.mine import described_policy
 
 POSITIVES = [[(number + 1) % 200, (number + 2) % 200][: number % 3] for number in range(200)]
 
@@ -208,3 +209,10 @@ def test_ignored_columns_are_told(
     assert cli(*command, "--json").err == told
     assert cli(*command).err == told
     assert cli(*command, "--quiet").err == ""
+
+
+def test_policies_are_described_by_their_names_on_the_command_line() -> None:
+    mixed = negmine.Mixed(0.5, negmine.SemiHard(0.1))
+    hard = {"name": "semi-hard", "margin": 0.1}
+    assert described_policy(mixed) == {"name": "mixed", "random_share": 0.5, "hard": hard}
+    assert described_policy(negmine.DistanceWeighted())["name"] == "distance-weighted"
