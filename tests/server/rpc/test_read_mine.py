@@ -14,7 +14,7 @@ from negmine.v1 import policy_pb2, types_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 TOO_LARGE = grpc.StatusCode.RESOURCE_EXHAUSTED
-UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+
 ENCODER = Encoder(8, 64)
 NAN, INF = float("nan"), float("inf")
 
@@ -92,11 +92,26 @@ WRONG: dict[str, tuple[dict[str, Any], grpc.StatusCode, str, list[str]]] = {
     "rescore without vectors": ({"rescore": True}, INVALID, "rescore", ["keeps none"]),
     "vectors without vectors": ({"return_embeddings": True}, INVALID, "return_embeddings", ["keeps none"]),
     "priority": ({"priority": 9}, INVALID, "priority", ["9"]),
-    "unknown fill": ({"fill": 9}, UNIMPLEMENTED, "fill", ["9"]),
-    "fill": ({"fill": pb.FILL_RANDOM}, UNIMPLEMENTED, "fill", ["FILL_NOTHING"]),
-    "weights": ({"return_weights": True}, UNIMPLEMENTED, "return_weights", ["weights"]),
+    "unknown fill": ({"fill": 9}, INVALID, "fill", ["9"]),
+    "groups of items without": ({"groups": tensor([7, 7, 7], "int64")}, INVALID, "groups", ["none of the 20 items"]),
 }
-LATER = ("softmax", "semi_hard", "distance_weighted", "simans", "dss", "diverse", "unremix", "mixed")
+WRONG_POLICIES = {
+    "beta": (policy_pb2.Policy(softmax={"beta": -1}), "policy.softmax.beta", "-1"),
+    "margin": (policy_pb2.Policy(semi_hard={"margin": 0}), "policy.semi_hard.margin", "0"),
+    "cutoff": (
+        policy_pb2.Policy(distance_weighted={"cutoff": 2, "nonzero_loss_cutoff": 1}),
+        "policy.distance_weighted",
+        "2",
+    ),
+    "a": (policy_pb2.Policy(simans={"a": float("nan")}), "policy.simans.a", "nan"),
+    "nearest": (policy_pb2.Policy(dss={"pool": 9, "nearest": 2}), "policy.dss.nearest", "2"),
+    "pool": (policy_pb2.Policy(diverse={"trade_off": 0.5}), "policy.diverse.pool", "0"),
+    "lambda": (policy_pb2.Policy(unremix={"lambda_similarity": -1, "tau": 1, "pool": 9}), "lambda_similarity", "-1"),
+    "no lambda": (policy_pb2.Policy(unremix={"tau": 1, "pool": 9}), "policy.unremix", "all 0"),
+    "tau": (policy_pb2.Policy(unremix={"lambda_similarity": 1, "pool": 9}), "policy.unremix.tau", "0"),
+    "share": (policy_pb2.Policy(mixed={"random_share": 1.5}), "policy.mixed.random_share", "1.5"),
+    "mixed in mixed": (policy_pb2.Policy(mixed={"hard": {"mixed": {}}}), "policy.mixed.hard", "mixed"),
+}
 
 
 @pytest.fixture
@@ -120,13 +135,20 @@ def test_a_wrong_request_is_named(wire: Wire, name: str, what: str) -> None:
         assert words in refused.message
 
 
-@pytest.mark.parametrize("policy", LATER)
-def test_a_policy_of_a_later_version_is_refused_by_name(wire: Wire, name: str, policy: str) -> None:
-    wanted = policy_pb2.Policy()
-    getattr(wanted, policy).SetInParent()
-    refused = refusal(lambda: wire.mine(name, vectors(1, 8), 1, policy=wanted))
-    assert (refused.code, refused.reason, refused.field) == (UNIMPLEMENTED, "UNIMPLEMENTED", "policy")
-    assert repr(policy) in refused.message
+@pytest.mark.parametrize("what", WRONG_POLICIES)
+def test_a_wrong_policy_is_named(wire: Wire, name: str, what: str) -> None:
+    policy, field, named = WRONG_POLICIES[what]
+    refused = refusal(lambda: wire.mine(name, vectors(1, 8), 1, policy=policy))
+    assert (refused.code, field in refused.field, named in refused.message) == (INVALID, True, True), refused
+
+
+def test_policies_of_distances_need_unit_vectors(wire: Wire) -> None:
+    made = wire.create(metric=types_pb2.METRIC_INNER_PRODUCT)
+    wire.upsert(made, batch(range(5), vectors(5, 8)))
+    for policy in (policy_pb2.Policy(semi_hard={"margin": 0.2}), policy_pb2.Policy(distance_weighted={})):
+        refused = refusal(lambda wanted=policy: wire.mine(made, vectors(1, 8), 1, policy=wanted))
+        assert (refused.code, refused.field) == (INVALID, "policy")
+        assert "unit vectors" in refused.message
 
 
 def test_a_request_without_anchors_or_collection_is_named(wire: Wire, name: str) -> None:
