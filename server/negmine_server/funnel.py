@@ -35,15 +35,19 @@ from negmine_server.index.partition import points_of
 from negmine_server.options import MineOptions
 from negmine_server.picking import Picking
 from negmine_server.score_window import ScoreWindow
-from negmine_server.select.filters import Exclusions, Survivors
+from negmine_server.select.filters import Survivors
 
 _DROPS = metrics.counter("negmine_dropped_candidates", "Candidates dropped by the false-negative filters.", "reason")
 _STARVED = metrics.counter("negmine_starved_anchors", "Anchors that got fewer negatives than asked for.", "reason")
+_FILLS = metrics.counter("negmine_filling_negatives", "Negatives that only fill places of starved anchors.", "fill")
 for _reason in DropReason:  # there from the start, so that the first drop counts in a rate
     _DROPS.labels(_reason.value)
 for _why in Filled:
     if _why is not Filled.FULL:
         _STARVED.labels(_why.value)
+for _fill in Fill:
+    if _fill is not Fill.NOTHING:
+        _FILLS.labels(_fill.value)
 _ROUNDS = metrics.histogram("negmine_scan_rounds", "Scan rounds of one Mine.", buckets=(1, 2, 3, 4, 6, 8, 12, 16))
 
 
@@ -245,6 +249,8 @@ class _Mine:
         drops = self._drops + survivors.drops
         drops[:, COLUMNS[DropReason.WINDOW]] += passed_over
         self._observe(drops)
+        if options.fill is not Fill.NOTHING:
+            _FILLS.labels(options.fill.value).inc(int(fills.sum()))
         return Picked(
             ids=chosen.ids,
             scores=chosen.scores,

@@ -211,6 +211,10 @@ def _report(session: Session, tally: Tally, seconds: float, output: str) -> None
     if tally.starved:
         fewer = ", ".join(f"{count:,} {name}" for name, count in sorted(tally.outcomes.items()) if name != "full")
         session.note(f"{tally.starved:,} of {tally.anchors:,} anchors have fewer negatives than asked: {fewer}")
+    if tally.fills:
+        session.note(f"{tally.fills:,} negatives only fill the places of starved anchors")
+    if tally.ungrouped:
+        session.note(f"{tally.ungrouped:,} negatives have no group, so that nobody knows whether it is their anchor's")
     rate = f"{tally.anchors / seconds:,.0f} anchors/s" if seconds else "–"
     drops = ", ".join(f"{count:,} by {reason}" for reason, count in sorted(tally.drops.items()) if count)
     session.answer(
