@@ -1,0 +1,1 @@
+"""Small heads trained on WordNet's text with each kind of negatives."""
