@@ -25,15 +25,15 @@ from images.network import FEATURES, Embedder, apply
 BATCH = 128  # images; twice as many views
 VIEWS = 2 * BATCH
 TEMPERATURE = 0.5
-RATE = 1e-3
+RATE = 3e-3
 HIDDEN = 128
-BITS = 256
 POLICY: Final = negmine.Unremix(1 / 3, 1 / 3, 1 / 3, TEMPERATURE, VIEWS - 2, weights_only=True)
 PROBE_STEPS = 100
 DECAY = 1e-4
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # cosines [2N] and [2N, 2N - 2] to a number
 
+# `debiased` is what the papers on HCL and UnReMix call DCL; `dcl` is the decoupled loss.
 PLAIN: Final[dict[str, Loss]] = {
     "simclr": lambda positive, negative: losses.info_nce(positive, negative, temperature=TEMPERATURE),
     "dcl": lambda positive, negative: losses.dcl(positive, negative, temperature=TEMPERATURE),

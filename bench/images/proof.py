@@ -18,7 +18,8 @@ from images.network import DIMENSION
 
 SEEDS = 3
 RETRIEVAL_ITEMS, RETRIEVAL_EPOCHS = 16_000, 4
-PROBE_ITEMS, PROBE_EPOCHS = 10_000, 6
+PROBE_ITEMS, PROBE_EPOCHS = 10_000, 8
+UNTRAINED = "untrained"
 ITEMS_MIN = 2_000  # below, nearest1500 would be everything
 CALL_S = 120.0
 
@@ -66,21 +67,21 @@ def by_bands(client: negmine.Client, train: Images, test: Images, scale: float) 
     def one(collection: negmine.Collection, arm: str, seed: int, into: Arm) -> None:
         model = retrieval.train(collection, retrieval.ARMS[arm], items, RETRIEVAL_EPOCHS, seed)
         quality = retrieval.evaluate(model, test)
-        into.values.append(quality.r_at_1)
-        into.maps.append(quality.map_at_100)
+        into.values.append(round(quality.r_at_1, 4))
+        into.maps.append(round(quality.map_at_100, 4))
 
     return by_seeds(client, retrieval.ARMS, scale, "none", one)
 
 
 def by_losses(client: negmine.Client, train: Images, test: Images, scale: float) -> dict[str, Arm]:
-    """Linear probe, by loss; `untrained` is the features before the first step."""
+    """Linear probe, by loss; `untrained` = the features before the first step."""
     items = train.first(scaled(PROBE_ITEMS, scale))
 
     def one(collection: negmine.Collection, arm: str, seed: int, into: Arm) -> None:
-        features = probe.train(collection, arm, items, 0 if arm == "untrained" else PROBE_EPOCHS, seed)
-        into.values.append(probe.accuracy(features, items, test))
+        features = probe.train(collection, arm, items, epochs_of(arm), seed)
+        into.values.append(round(probe.accuracy(features, items, test), 4))
 
-    return by_seeds(client, ("untrained", *probe.ARMS), scale, "float32", one)
+    return by_seeds(client, (UNTRAINED, *probe.ARMS), scale, "float32", one)
 
 
 def by_seeds(
@@ -94,7 +95,7 @@ def by_seeds(
     arms = {name: Arm() for name in names}
     for seed in range(max(1, round(SEEDS * scale))):
         for name, arm in arms.items():
-            collection = client.create_collection("bench", DIMENSION, bits=256, vectors=vectors, seed=seed)
+            collection = client.create_collection("bench", DIMENSION, bits=retrieval.BITS, vectors=vectors, seed=seed)
             begin = time.perf_counter()
             one(collection, name, seed, arm)
             arm.seconds.append(time.perf_counter() - begin)
@@ -118,10 +119,8 @@ def band_figures(arms: dict[str, Arm], scale: float) -> list[Result]:
     }
     figures = []
     for name, arm in arms.items():
-        reached = {"map_at_100": float(np.mean(arm.maps)), "map_at_100_by_seed": arm.maps} | of_seeds(arm)
-        figures.append(
-            result(f"training.image.{name}", arm, "R@1", "random negatives", arms["random"], params | reached)
-        )
+        reached = params | {"map_at_100": float(np.mean(arm.maps)), "map_at_100_by_seed": arm.maps}
+        figures.append(result(f"training.image.{name}", arm, "R@1", "random negatives", arms["random"], reached))
     return figures
 
 
@@ -130,27 +129,29 @@ def probe_figures(arms: dict[str, Arm], scale: float) -> list[Result]:
     params = {
         "data": "Fashion-MNIST",
         "items": scaled(PROBE_ITEMS, scale),
-        "epochs": PROBE_EPOCHS,
         "batch": probe.BATCH,
         "temperature": probe.TEMPERATURE,
     }
-    return [
-        result(f"training.image.probe.{name}", arm, "accuracy", "SimCLR", arms["simclr"], params | of_seeds(arm))
-        for name, arm in arms.items()
-    ]
+    figures = []
+    for name, arm in arms.items():
+        reached = params | {"epochs": epochs_of(name)}
+        figures.append(result(f"training.image.probe.{name}", arm, "accuracy", "SimCLR", arms["simclr"], reached))
+    return figures
+
+
+def epochs_of(arm: str) -> int:
+    """Of the probe's arms."""
+    return 0 if arm == UNTRAINED else PROBE_EPOCHS
 
 
 def result(name: str, arm: Arm, unit: str, peer: str, baseline: Arm, params: dict[str, Any]) -> Result:
-    """A figure, against the arm it is compared with; that one has no peer."""
-    alone = arm is baseline
-    return Result(
-        name, arm.mean, unit, "higher", None, "" if alone else peer, None if alone else baseline.mean, params=params
-    )
-
-
-def of_seeds(arm: Arm) -> dict[str, Any]:
-    """What the figure is the mean of."""
-    return {"std": arm.std, "by_seed": arm.values, "seconds_a_seed": float(np.mean(arm.seconds))}
+    """A figure, against the arm it is compared with, seed by seed; that one has no peer."""
+    params = params | {"std": arm.std, "by_seed": arm.values, "seconds_a_seed": float(np.mean(arm.seconds))}
+    if arm is baseline:
+        return Result(name, arm.mean, unit, "higher", params=params)
+    gains = Arm([value - other for value, other in zip(arm.values, baseline.values, strict=True)])
+    params |= {"gain": gains.mean, "gain_std": gains.std}
+    return Result(name, arm.mean, unit, "higher", None, peer, baseline.mean, params)
 
 
 def scaled(items: int, scale: float) -> int:
