@@ -17,8 +17,8 @@ from images.data import Images
 from images.network import DIMENSION
 
 SEEDS = 3
-RETRIEVAL_ITEMS, RETRIEVAL_EPOCHS = 16_000, 4
-PROBE_ITEMS, PROBE_EPOCHS = 10_000, 8
+RETRIEVAL_ITEMS, RETRIEVAL_EPOCHS = 12_000, 4
+PROBE_ITEMS, PROBE_EPOCHS = 10_000, 6
 UNTRAINED = "untrained"
 ITEMS_MIN = 2_000  # below, nearest1500 would be everything
 CALL_S = 120.0
