@@ -18,12 +18,13 @@ from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
 from negmine_server.scan.probing import searches
 from negmine_server.select.filters import Exclusions, Survivors
+from negmine_server.select.likeness import of_vectors
 
 LOG = logging.getLogger(__name__)
 
 
 def warm_up() -> None:
-    """Runs each kernel once: the scans', then the merge and the filters."""
+    """Runs each kernel once: the scans', then the merge, the filters and what policies compare."""
     begin = time.perf_counter()
     warm.warm_up()
     part = Candidates(
@@ -47,6 +48,8 @@ def warm_up() -> None:
     rows.apply(Batch(ids=np.arange(4), versions=np.zeros(4, np.int64), codes=np.zeros((4, 1), np.uint64)))
     draw(rows.view, 0, 0, 2)
     Survivors(1, 2).absorb(found, found.scores, np.arange(1), exclusions)
+    for _, block in of_vectors(np.zeros((1, 2), np.int64), np.ones((1, 1), np.float32)).blocks():
+        block.mean_distances(np.ones((1, 2), bool))
     _warm_buckets()
     LOG.info("kernels ready in %.2f s", time.perf_counter() - begin)
 

@@ -21,6 +21,10 @@ from negmine_server.index.buckets import bucket_of, misplaced, sample
 from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
 from negmine_server.scan.probing import searches
+from negmine_server.select.likeness import of_vectors
+known = of_vectors(np.zeros((3, 40), np.int64), np.ones((2, 8), np.float32))
+for part, block in known.blocks():
+    block.mean_distances((np.arange(40) < np.array([[3], [40], [0]]))[part])
 n = 3000
 codes = np.random.default_rng(1).integers(0, 2**64, (n, 3), np.uint64)
 rows = Rows(3)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmine_server.domain import F32, I64, U64, Bool
+from negmine_server.index.native import kernel
 
 _BLOCK_BYTES = 1 << 20  # of vectors, or of products, at a time: what a core's cache holds
-_RESOLUTION = np.float32(1e-6)  # half a squared distance, relative to the squared lengths, that float32 takes for 0
+_RESOLUTION = np.float32(2e-6)  # half a squared distance, relative to half a squared length, that float32 takes for 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,26 +37,19 @@ class Block:
     def mean_distances(self, there: Bool) -> F32:
         """The mean Euclidean distance [b, P] of every candidate to the others that are marked in `there` [b, P]."""
         width = there.shape[1]
-        means = np.empty(there.shape, np.float32)
-        weights = there.astype(np.float32)[:, :, None]
+        sums = np.zeros(there.shape, np.float32)
+        halves: F32 = self.lengths * self.lengths * np.float32(0.5)
         step = _rows(width)
         for start in range(0, width, step):
             part = slice(start, start + step)
-            means[:, part] = np.matmul(self._distances(part), weights)[:, :, 0]
-        means *= np.float32(np.sqrt(2)) / np.maximum(weights.sum(axis=1) - 1, 1)
-        return means
-
-    def _distances(self, part: slice) -> F32:
-        """Euclidean distances / √2 [b, p, P] of some candidates to all: the root of (|x|² + |y|²) / 2 - x·y."""
-        some = self.values if part.stop - part.start == self.values.shape[1] else self.values[:, part]
-        halves = self.lengths * self.lengths / 2
-        own = halves[:, part, None]
-        distances = np.matmul(some, self.values.transpose(0, 2, 1))
-        distances = self._scaled(distances, self.lengths[:, part, None], self.lengths[:, None, :])
-        np.subtract(own, distances, out=distances)
-        distances += halves[:, None, :]
-        np.copyto(distances, 0, where=distances < 2 * _RESOLUTION * own)
-        return np.sqrt(distances, out=distances)
+            some = self.values if step == width else self.values[:, part]
+            products = np.matmul(some, self.values.transpose(0, 2, 1))
+            products = self._scaled(products, self.lengths[:, part, None], self.lengths[:, None, :])
+            _add_distances(
+                products, np.ascontiguousarray(halves[:, part]), halves, np.ascontiguousarray(there[:, part]), sums
+            )
+        sums *= np.float32(np.sqrt(2)) / np.maximum(there.sum(axis=1, keepdims=True, dtype=np.float32) - 1, 1)
+        return sums
 
     def _scaled(self, products: F32, some: F32, all_: F32) -> F32:
         if self.coded:
@@ -102,3 +96,19 @@ def of_codes(rows: I64, codes: U64, lengths: NDArray[Any] | None) -> Likeness:
 def _rows(width: int) -> int:
     """Candidates whose products with all `width` are made at a time: for an anchor by itself, whatever its batch."""
     return max(1, min(width, _BLOCK_BYTES // (4 * max(1, width))))
+
+
+@kernel
+def _add_distances(products: F32, some: F32, others: F32, there: Bool, sums: F32) -> None:
+    """Adds to sums [b, P] the distances / √2 from those of `some` that are there: roots of (|x|² + |y|²) / 2 - x·y.
+
+    Halves of squared lengths are some [b, p] and others [b, P]; products [b, p, P].
+    """
+    for anchor in range(products.shape[0]):
+        for one in range(products.shape[1]):
+            if there[anchor, one]:
+                half = some[anchor, one]
+                least = _RESOLUTION * half
+                for other in range(products.shape[2]):
+                    square = half + others[anchor, other] - products[anchor, one, other]
+                    sums[anchor, other] += np.sqrt(square) if square > least else np.float32(0)
