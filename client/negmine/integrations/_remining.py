@@ -1,10 +1,11 @@
 """Re-mining while sentence-transformers' trainer runs.
 
 How new negatives reach a trainer that is running: it makes its DataLoader once and keeps the data set, so it is the
-data set that changes. `RemineCallback.train_dataset` stores row numbers, and a transform, which `datasets` applies to
-rows as they are read, puts the texts of their present negatives beside anchor and positive. Those stand in a table in
-shared memory, so that workers of a DataLoader see it change too. What a DataLoader drew ahead still has the former
-negatives: one batch, or with workers `dataloader_prefetch_factor` batches for each of them.
+data set that changes. `RemineCallback.train_dataset` stores row numbers, in every column, and a transform, which
+`datasets` applies to rows as they are read, makes them anchor, positive and the present negatives. Those stand in a
+table in shared memory, so that workers of a DataLoader see it change too. What a DataLoader drew ahead still has the
+former negatives: one batch, or with workers `dataloader_prefetch_factor` batches for each of them. The batch sampler
+"no_duplicates" looks at the present negatives, "no_duplicates_hashed" at the first ones.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from negmine.integrations._search import Place
 
 logger = logging.getLogger("negmine")
 
-ROW = "row"  # the one column that `train_dataset` stores; the others are made of it
 _REFUSED = ("include_positives", "cache_folder")  # no negatives; no fresh embeddings
 
 
@@ -104,8 +104,10 @@ class RemineCallback(transformers.TrainerCallback):
                 f"none of {len(found)} pairs has {self._rules.num_negatives} negatives left", field="num_negatives"
             )
         self._table = torch.from_numpy(negatives[self._rows]).share_memory_()
-        self.train_dataset = datasets.Dataset.from_dict({ROW: list(range(len(self._rows)))}).with_transform(
-            Rows(self._pairs, self._rows, self._table, names)
+        columns = (*names, *(f"negative_{place}" for place in range(1, self._rules.num_negatives + 1)))
+        numbers = range(len(self._rows))
+        self.train_dataset = datasets.Dataset.from_dict(dict.fromkeys(columns, numbers)).with_transform(
+            Rows(self._pairs, self._rows, self._table, columns)
         )
         self.steps = [0]
         self.kept = 0
@@ -159,16 +161,13 @@ class RemineCallback(transformers.TrainerCallback):
 class Rows:
     """The transform of `train_dataset`: texts for row numbers, with the negatives that the table holds then."""
 
-    def __init__(self, pairs: Pairs, rows: I64, table: torch.Tensor, names: tuple[str, str]) -> None:
-        self._pairs, self._rows, self._table, self._names = pairs, rows, table, names
+    def __init__(self, pairs: Pairs, rows: I64, table: torch.Tensor, columns: tuple[str, ...]) -> None:
+        self._pairs, self._rows, self._table, self._columns = pairs, rows, table, columns
 
     def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[str]]:
-        numbers = batch[ROW]
-        pairs, anchor, positive = self._rows[numbers], *self._names
-        texts = {
-            anchor: [self._pairs.queries[row] for row in self._pairs.query_rows[pairs]],
-            positive: [self._pairs.corpus[row] for row in self._pairs.positive_rows[pairs]],
-        }
-        for place, negatives in enumerate(self._table[numbers].T.tolist(), start=1):
-            texts[f"negative_{place}"] = [self._pairs.corpus[row] for row in negatives]
-        return texts
+        numbers = batch[self._columns[0]]
+        pairs, table = self._rows[numbers], self._table[numbers]
+        anchors = [self._pairs.queries[row] for row in self._pairs.query_rows[pairs]]
+        documents = [self._pairs.positive_rows[pairs].tolist(), *table.T.tolist()]
+        texts = [anchors, *([self._pairs.corpus[row] for row in column] for column in documents)]
+        return dict(zip(self._columns, texts, strict=True))

@@ -46,9 +46,9 @@ def negatives_of(dataset: Any) -> set[tuple[str, ...]]:
 
 def train(model: Any, remine: RemineCallback, folder: Path, **arguments: Any) -> Watch:
     args = SentenceTransformerTrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=BATCH, learning_rate=0.3, report_to=[], seed=1,
+        output_dir=str(folder), learning_rate=0.3, report_to=[], seed=1,
         save_strategy="no", disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False,
-        **{"num_train_epochs": 3, **arguments},
+        **{"num_train_epochs": 3, "per_device_train_batch_size": BATCH, **arguments},
     )  # fmt: skip
     trainer = SentenceTransformerTrainer(
         model, args, train_dataset=remine.train_dataset, loss=MultipleNegativesRankingLoss(model), callbacks=[remine]
@@ -124,6 +124,15 @@ def test_rows_that_find_too_few_keep_their_former_negatives(live: negmine.Client
     mined = {tuple(row.values())[:2]: tuple(row.values()) for row in fresh}
     assert after == {pair: mined.get(pair, before[pair]) for pair in before}
     assert remine.kept == len(before.keys() - mined.keys()) > 0
+
+
+@pytest.mark.parametrize("sampler", ["no_duplicates", "no_duplicates_hashed"])
+def test_batch_samplers_that_read_the_rows_work(live: negmine.Client, tmp_path: Path, sampler: str) -> None:
+    model = tiny_models.static_model()
+    remine = RemineCallback(model, tiny_models.pairs(), EVERY, client=live)
+    assert remine.train_dataset.column_names == ["query", "answer", "negative_1", "negative_2", "negative_3"]
+    train(model, remine, tmp_path, num_train_epochs=1, batch_sampler=sampler, per_device_train_batch_size=3)
+    assert remine.steps == [0, 4, 8, 12]
 
 
 def test_a_server_that_dies_ends_the_training_with_its_error(live: negmine.Client, tmp_path: Path) -> None:
