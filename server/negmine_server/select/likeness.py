@@ -82,7 +82,7 @@ class Likeness:
 
 def of_vectors(rows: I64, vectors: F32) -> Likeness:
     """From stored vectors [U, d] of the candidates' rows [B, P]."""
-    return Likeness(rows, vectors, np.linalg.norm(vectors, axis=1).astype(np.float32), coded=False)
+    return Likeness(rows, vectors, np.sqrt(np.einsum("uf,uf->u", vectors, vectors)), coded=False)
 
 
 def of_codes(rows: I64, codes: U64, lengths: NDArray[Any] | None) -> Likeness:
