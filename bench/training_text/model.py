@@ -62,13 +62,13 @@ def info_nce(
     allowed: torch.Tensor,
     allowed_in_batch: torch.Tensor,
 ) -> torch.Tensor:
-    """InfoNCE over the positive, the batch's other positives, and the negatives of all anchors of the batch.
+    """InfoNCE over the positive, the batch's other positives, and each anchor's own negatives.
 
     Args:
         queries, positives: [B, d], of unit length.
-        negatives: [m, d].
-        allowed: bool [B, m]: false where a negative is the anchor's positive, or itself.
-        allowed_in_batch: bool [B, B]: the same of the batch's positives.
+        negatives: [m, d], those of all anchors.
+        allowed: bool [B, m]: which of them are the anchor's.
+        allowed_in_batch: bool [B, B]: false where the other's positive is one of this anchor's, or itself.
     """
     batch = (queries @ positives.T) / TEMPERATURE
     own = (queries @ negatives.T) / TEMPERATURE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,15 +33,21 @@ class Settings:
     learning_rate: float = 1e-3
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """What came out."""
+    """What came out.
+
+    Attributes:
+        overlaps: share of the true neighbours that the codes find, at each mining.
+        starved: share of the anchors with fewer than k negatives.
+        seconds: of all, with encoding, mining and evaluation.
+    """
 
     retrieval: Retrieval
-    overlaps: list[float] = field(default_factory=list)
-    starved: float = 0.0
-    seconds: float = 0.0
-    mining_s: float = 0.0
+    overlaps: list[float]
+    starved: float
+    seconds: float
+    mining_s: float
 
 
 def train(task: Task, arm: Arm, miner: Miner, settings: Settings, seed: int, rows: I64) -> Run:
@@ -52,45 +58,46 @@ def train(task: Task, arm: Arm, miner: Miner, settings: Settings, seed: int, row
     optimizer = torch.optim.AdamW(towers.parameters(), lr=settings.learning_rate)
     random = np.random.default_rng(seed)
     anchors = _anchors(task, settings, random)
-    run = Run(Retrieval(0, 0, 0))
-    miner.begin(arm)
-    queries, corpus = torch.from_numpy(task.queries), torch.from_numpy(task.corpus)
     mined = np.empty((0, settings.k), np.int64)
-    for step in range(settings.steps):
+    overlaps: list[float] = []
+    starved: list[float] = []
+    mining_s = 0.0
+    miner.begin(arm)
+    for step, rows_now in enumerate(anchors):
         place = step % settings.mine_every
         if place == 0 and arm.source == "mined":
-            wanted = anchors[step : step + settings.mine_every].reshape(-1)
             started = time.perf_counter()
-            mined = miner.mine(arm, towers, wanted, settings.k, step, run.overlaps)
-            run.mining_s += time.perf_counter() - started
-            run.starved += float((mined < 0).any(axis=1).mean()) * settings.mine_every / settings.steps
-        rows_now = anchors[step]
+            wanted = anchors[step : step + settings.mine_every].reshape(-1)
+            mined = miner.mine(arm, towers, wanted, settings.k, step, overlaps)
+            mining_s += time.perf_counter() - started
+            starved.append(float((mined < 0).any(axis=1).mean()))
         positives = _one_positive(task, rows_now, random)
-        drawn = random.integers(0, len(corpus), (settings.batch, settings.k))
+        negatives = random.integers(0, len(task.corpus), (settings.batch, settings.k))
         if arm.source == "mined":
             negatives = mined[place * settings.batch : (place + 1) * settings.batch]
         elif arm.source == "batch":
-            negatives = _hardest(task, towers, rows_now, drawn)
-        else:
-            negatives = drawn
-        items = np.unique(negatives[negatives >= 0])
-        allowed = (items[None, :, None] == np.where(_known(task, rows_now, negatives), -1, negatives)[:, None, :]).any(
-            2
-        )
-        in_batch = ~_known(task, rows_now, np.broadcast_to(positives, (len(positives), len(positives))))
-        loss = info_nce(
-            towers.query(queries[rows_now]),
-            towers.document(corpus[positives]),
-            towers.document(corpus[items]),
-            torch.from_numpy(allowed),
-            torch.from_numpy(in_batch),
-        )
+            negatives = _hardest(task, towers, rows_now, negatives)
         optimizer.zero_grad()
-        loss.backward()
+        _loss(task, towers, rows_now, positives, negatives).backward()
         optimizer.step()
-    run.retrieval = evaluate(towers, task, rows)
-    run.seconds = time.perf_counter() - begin
-    return run
+    retrieval = evaluate(towers, task, rows)
+    return Run(retrieval, overlaps, float(np.mean(starved or [0])), time.perf_counter() - begin, mining_s)
+
+
+def _loss(task: Task, towers: Towers, rows: I64, positives: I64, negatives: I64) -> torch.Tensor:
+    """InfoNCE of one batch: positives [B]; negatives [B, k], -1 = none; known positives are left out."""
+    queries, corpus = torch.from_numpy(task.queries), torch.from_numpy(task.corpus)
+    own = np.where(_known(task, rows, negatives), -1, negatives)
+    items = np.unique(negatives[negatives >= 0])
+    of_anchor = (items[None, :, None] == own[:, None, :]).any(axis=2)
+    in_batch = ~_known(task, rows, np.broadcast_to(positives, (len(positives), len(positives))))
+    return info_nce(
+        towers.query(queries[rows]),
+        towers.document(corpus[positives]),
+        towers.document(corpus[items]),
+        torch.from_numpy(of_anchor),
+        torch.from_numpy(in_batch),
+    )
 
 
 def _anchors(task: Task, settings: Settings, random: np.random.Generator) -> I64:
