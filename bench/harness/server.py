@@ -54,6 +54,7 @@ class Server:
             if self._process.poll() is not None:
                 raise RuntimeError(f"the server ended with code {self._process.returncode} before it served")
             if time.perf_counter() - begin > START_S:
+                self.kill()
                 raise RuntimeError(f"the server does not serve after {START_S:.0f} s")
             time.sleep(POLL_S)
         seconds = time.perf_counter() - begin
