@@ -14,6 +14,8 @@ from negmine_server.engine.interface import Engine
 # Standard errors between a ceiling on exact scores and the one on estimates. Wider wastes the pool on what the margin
 # drops, narrower cuts what it would keep: on protected WordNet 2 found more than 3 at every pool, in fewer rounds.
 SLACK = 2.0
+# The same below a floor: the scan ends there, so that hardly an eligible item may lie under it.
+FLOOR_SLACK = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +42,8 @@ class ScoreWindow:
     def narrow(self, query: Query, ceilings: F32, floors: F32) -> Query:
         """The query with a scan from `ceilings` [B] down to `floors` [B], both inclusive, as far as the scan can tell.
 
-        Where vectors correct the estimates, the ceiling is SLACK standard errors higher and there is no floor: the
-        filters decide by the exact score.
+        Where vectors correct the estimates, the ceiling is SLACK standard errors higher and the floor FLOOR_SLACK lower:
+        the filters decide by the exact score.
         """
         if (floors == -np.inf).all() and np.isinf(ceilings).all():
             return query
@@ -50,11 +52,9 @@ class ScoreWindow:
         if self.rescored:
             if not self.encoder.cosine:
                 return query
-            # Cut where even SLACK standard errors would not bring a candidate under the ceiling.
-            bounded = np.isfinite(ceilings)
-            likely = np.clip(np.where(bounded, ceilings, 0), -1, 1)
-            slack = SLACK * self._standard_errors(likely) - self.offsets
-            return replace(query, after_scores=np.where(bounded, ceilings + slack, np.inf).astype(np.float32))
+            highest = ceilings + SLACK * self._standard_errors(ceilings) - self.offsets
+            lowest = floors - FLOOR_SLACK * self._standard_errors(floors) - self.offsets
+            return replace(query, after_scores=highest.astype(np.float32), floors=lowest.astype(np.float32))
         # One float32 step of room for the offset's rounding; the filters have the last word.
         shifted = np.where(self.offsets == 0, ceilings, np.nextafter(ceilings - self.offsets, np.float32(np.inf)))
         lowest = floors - self.offsets
@@ -67,5 +67,6 @@ class ScoreWindow:
         return self.final(scores, anchors), found
 
     def _standard_errors(self, scores: F32) -> F32:
-        ones = np.ones_like(scores)
-        return standard_errors(self.scoring, scores, ones, self.encoder.bits, self.encoder.dimension)
+        """Of estimates [B] around scores of unit vectors."""
+        cosines = np.clip(scores, -1, 1)
+        return standard_errors(self.scoring, cosines, np.ones_like(cosines), self.encoder.bits, self.encoder.dimension)

@@ -107,8 +107,10 @@ class Oracle:
         drops: Counter[str] = Counter()
         admitted = []
         limit = self._scan_limit(ask, positive, scoring, rescore, offset)
+        floor = ask.protection.get("min_score", -np.inf)
+        least = self._scan_least(floor, scoring, offset)
         for item, score, final in ranked:
-            if not self._eligible(item, ask) or (not rescore and final < ask.protection.get("min_score", -np.inf)):
+            if not self._eligible(item, ask) or (score < least if rescore else final < floor):
                 continue
             reason = self._reason(item, final, ask, positive)
             beyond = score > limit if rescore else self._above(final, ask, positive)
@@ -208,6 +210,14 @@ class Oracle:
         ceiling = min(self._ceilings(ask, positive))
         if not rescore or not np.isfinite(ceiling) or self.metric is Metric.INNER_PRODUCT:
             return float(np.inf)
-        likely = np.clip(np.float32([ceiling]), -1, 1)
-        slack = 2 * standard_errors(scoring, likely, np.ones(1, np.float32), self.encoder.bits, self.encoder.dimension)
-        return float(ceiling + slack[0] - offset)
+        return float(ceiling + 2 * self._error(ceiling, scoring) - offset)
+
+    def _scan_least(self, floor: float, scoring: Scoring, offset: float) -> float:
+        """Lowest scan score that is rescored: four standard errors below the floor."""
+        if not np.isfinite(floor) or self.metric is Metric.INNER_PRODUCT:
+            return float(-np.inf)
+        return float(floor - 4 * self._error(floor, scoring) - offset)
+
+    def _error(self, score: float, scoring: Scoring) -> float:
+        likely, ones = np.clip(np.float32([score]), -1, 1), np.ones(1, np.float32)
+        return float(standard_errors(scoring, likely, ones, self.encoder.bits, self.encoder.dimension)[0])
