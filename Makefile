@@ -41,9 +41,10 @@ install: $(VENV)/.runtime ## put negmine and negmine-server into .venv/bin
 serve: $(VENV)/.runtime ## run the server; ARGS='--listen 0.0.0.0:7654 …'
 	@exec $(BIN)/negmine-server $(ARGS)
 
+BENCH_TORCH = $(if $(filter training,$(or $(NAME),training)),$(VENV)/.torch)
 BENCH_ST = $(if $(filter sentence_transformers,$(or $(NAME),sentence_transformers)),.venv-wordnet/.bench-st)
 
-bench: $(VENV)/.runtime $(VENV)/.bench $(BENCH_ST) ## run the benchmarks; NAME=<file in bench/>, all without
+bench: $(VENV)/.runtime $(VENV)/.bench $(BENCH_TORCH) $(BENCH_ST) ## run the benchmarks; NAME=<file in bench/>, all without
 	@$(BIN)/python bench/run.py $(NAME)
 
 # On a machine with a GPU: its own Python, with what is installed there; nothing is downloaded. Wheels of what it lacks
