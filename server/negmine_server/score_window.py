@@ -42,8 +42,8 @@ class ScoreWindow:
     def narrow(self, query: Query, ceilings: F32, floors: F32) -> Query:
         """The query with a scan from `ceilings` [B] down to `floors` [B], both inclusive, as far as the scan can tell.
 
-        Where vectors correct the estimates, the ceiling is SLACK standard errors higher and the floor FLOOR_SLACK lower:
-        the filters decide by the exact score.
+        Where vectors correct the estimates, the ceiling is SLACK standard errors higher and the floor FLOOR_SLACK
+        lower: the filters decide by the exact score.
         """
         if (floors == -np.inf).all() and np.isinf(ceilings).all():
             return query
