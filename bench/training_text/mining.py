@@ -8,12 +8,13 @@ import negmine
 import numpy as np
 from numpy.typing import NDArray
 
-from training_text.arms import PROTECTION, WIDTHS, Arm
+from training_text.arms import POOL, PROTECTION, UNREMIX, WIDTHS, Arm
 from training_text.model import Towers
 from training_text.tasks import Task
 
 CALL = 2_048  # anchors a call
 VECTORS_BITS = 512  # codes of the collection that keeps vectors
+RESCORED = 4 * POOL  # candidates of an anchor in the arms of UnReMix, which looks at POOL of them
 NEIGHBOURS = 64  # of the overlap with the true ones
 SAMPLE = 128  # anchors that it is measured on
 
@@ -66,6 +67,8 @@ class Miner:
 
     def _call(self, arm: Arm, queries: F32, rows: I64, k: int, step: int) -> I64:
         options: negmine.MineOptions = {"scoring": arm.scoring, "exact": True, "policy": arm.policy, "seed": step}
+        if arm.policy == UNREMIX:
+            options["pool"] = RESCORED
         if arm.protected:
             options["protection"] = PROTECTION
         found = self.collections[arm.bits].mine(
