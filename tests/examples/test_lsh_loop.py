@@ -7,24 +7,12 @@ from typing import TYPE_CHECKING
 import negmine
 import pytest
 
-from examples.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 torch = pytest.importorskip("torch", reason="the example trains with PyTorch")
 
 from examples.lsh_loop import EPOCHS, PAIRS, compare
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder: Path = tmp_path_factory.mktemp("server")
-    with Server(folder) as running:
-        running.start()
-        yield running
-        running.stop()
+if TYPE_CHECKING:
+    from examples.demo.server import Server
 
 
 @pytest.mark.slow

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING
 import negmine
 import pytest
 
-from examples.demo.server import Server
 from examples.trainer_loop import BATCH, ITEMS, STEPS, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder: Path = tmp_path_factory.mktemp("server")
-    with Server(folder) as running:
-        running.start()
-        yield running
-        running.stop()
+    from examples.demo.server import Server
 
 
 @pytest.mark.slow

@@ -8,24 +8,13 @@ import negmine
 import numpy as np
 import pytest
 
-from examples.demo.server import Server
-
 pytest.importorskip("torch", reason="the example trains with it")
 
 from examples.trainer_loop import BATCH, DIMENSION, ITEMS, STEPS, K
 from examples.unremix import POLICY, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as running:
-        running.start()
-        yield running
-        running.stop()
+    from examples.demo.server import Server
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import negmine
 import numpy as np
 import pytest
 from negmine.cli.app import run
@@ -49,3 +50,10 @@ def piped(target: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
 def vectors() -> np.ndarray:
     """float32 [200, 16]."""
     return np.random.default_rng(7).standard_normal((200, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture
+def filled(fresh: negmine.Collection, vectors: np.ndarray) -> negmine.Collection:
+    """Holds 200 items in four groups."""
+    fresh.upsert(range(200), vectors, groups=np.arange(200) % 4)
+    return fresh

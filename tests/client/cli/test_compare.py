@@ -11,12 +11,6 @@ from made_files import write_parquet
 
 
 @pytest.fixture
-def filled(fresh: negmine.Collection, vectors: np.ndarray) -> negmine.Collection:
-    fresh.upsert(range(200), vectors, groups=np.arange(200) % 4)
-    return fresh
-
-
-@pytest.fixture
 def anchors(tmp_path: Path, vectors: np.ndarray) -> Path:
     return write_parquet(tmp_path / "anchors.parquet", id=np.arange(200), embedding=vectors, group=np.arange(200) % 4)
 

@@ -11,12 +11,6 @@ from made_files import write_lines, write_parquet
 
 
 @pytest.fixture
-def filled(fresh: negmine.Collection, vectors: np.ndarray) -> negmine.Collection:
-    fresh.upsert(range(200), vectors, groups=np.arange(200) % 4)
-    return fresh
-
-
-@pytest.fixture
 def anchors(tmp_path: Path, vectors: np.ndarray) -> Path:
     positives = [[(number + 1) % 200, (number + 2) % 200] for number in range(200)]
     return write_parquet(

@@ -16,12 +16,6 @@ POSITIVES = [[(number + 1) % 200, (number + 2) % 200][: number % 3] for number i
 
 
 @pytest.fixture
-def filled(fresh: negmine.Collection, vectors: np.ndarray) -> negmine.Collection:
-    fresh.upsert(range(200), vectors, groups=np.arange(200) % 4)
-    return fresh
-
-
-@pytest.fixture
 def anchors(tmp_path: Path, vectors: np.ndarray) -> Path:
     return write_parquet(tmp_path / "anchors.parquet", id=np.arange(200), embedding=vectors, positives=POSITIVES)
 
