@@ -58,7 +58,7 @@ class Picked:
     ids: I64  # [B, k], NO_ID beyond counts
     scores: F32  # [B, k], NaN beyond counts
     versions: I64  # [B, k]
-    weights: F32 | None  # [B, k], 0 beyond the policy's picks
+    weights: F32 | None  # [B, k], 0 beyond counts, 1 for what the policy did not pick
     fills: I32 | None  # [B], how many of the last ones only fill; where that was asked for
     filled: tuple[Filled, ...]
     positive_scores: F32  # [B], NaN = none

@@ -19,7 +19,8 @@ from negmine_server.select.chosen import Chosen
 from negmine_server.select.filters import Exclusions
 from negmine_server.select.policy import keys_of
 
-DRAWN = 512  # items of one draw
+DRAWN = 512  # items of the first draw; later ones bring as many as were drawn before
+_CELLS = 1 << 22  # pairs of an anchor and a drawn item looked at in one go
 _COLUMNS = frozenset({"versions", "groups", "tags"})
 
 
@@ -46,25 +47,28 @@ class RandomItems:
         until[anchors] += wanted
         while True:
             anchors = anchors[chosen.counts[anchors] < until[anchors]]
-            n = min(DRAWN, self.options.max_scanned - looked)
+            n = min(max(DRAWN, looked), self.options.max_scanned - looked)
             if anchors.size == 0 or n <= 0:
                 return
             ids, keys = self.engine.draw(seed, low, n)
-            if ids.size:
-                self._offer(chosen, anchors, ids, until)
+            found, columns = self.engine.fetch(ids, _COLUMNS)
+            if found.any():
+                step = max(1, _CELLS // n)
+                for start in range(0, anchors.size, step):
+                    self._offer(chosen, anchors[start : start + step], ids[found], columns, until)
             if ids.size < n or int(keys[-1]) == 2**64 - 1:
                 return
             low, looked = int(keys[-1]) + 1, looked + n
 
-    def _offer(self, chosen: Chosen, anchors: I64, ids: I64, until: I64) -> None:
-        """Gives anchors what they may have of drawn ids [n], in an order of their own."""
-        found, columns = self.engine.fetch(ids, _COLUMNS)
-        ids = ids[found]
-        allowed = self._allowed(anchors, ids, columns) & ~(chosen.ids[anchors][:, :, None] == ids).any(axis=1)
+    def _offer(self, chosen: Chosen, anchors: I64, ids: I64, columns: dict[str, I64], until: I64) -> None:
+        """Gives anchors what they may have of drawn items [n], in an order of their own."""
+        allowed = self._allowed(anchors, ids, columns)
+        some = allowed.any(axis=1)
+        anchors, allowed = anchors[some], allowed[some]
         keys = keys_of(self.keys[anchors], self.options.seeds[anchors], np.broadcast_to(ids, allowed.shape))
         order = np.argsort(np.where(allowed, keys >> np.uint64(1), np.uint64(2**64 - 1)), axis=1, kind="stable")
         counts = allowed.sum(axis=1)
-        start, step = 0, 2 * int((until - chosen.counts)[anchors].max())
+        start, step = 0, 2 * int((until - chosen.counts)[anchors].max(initial=0))
         while start < counts.max(initial=0):
             part = order[:, start : start + step]
             inside = np.arange(start, start + part.shape[1]) < counts[:, None]
@@ -98,10 +102,10 @@ class RandomItems:
         allowed &= ids != self.exclusions.own_ids[anchors, None]
         offsets = self.exclusions.positive_offsets
         counts = np.diff(offsets)[anchors]
-        if counts.any() and ids.size:
+        if counts.any():
             owners = np.repeat(np.arange(anchors.size), counts)
-            places = np.concatenate([np.arange(offsets[a], offsets[a + 1]) for a in anchors.tolist()])
-            positives = self.exclusions.positive_ids[places]
+            firsts = np.repeat(offsets[anchors] - np.cumsum(counts) + counts, counts)
+            positives = self.exclusions.positive_ids[firsts + np.arange(owners.size)]
             order = np.argsort(ids)
             at = order[np.minimum(np.searchsorted(ids, positives, sorter=order), ids.size - 1)]
             hit = ids[at] == positives

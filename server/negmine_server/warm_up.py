@@ -17,8 +17,10 @@ from negmine_server.index.drawing import draw
 from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
 from negmine_server.scan.probing import searches
+from negmine_server.select.chosen import Chosen
 from negmine_server.select.filters import Exclusions, Survivors
 from negmine_server.select.likeness import of_vectors
+from negmine_server.select.policy import Picks
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +49,10 @@ def warm_up() -> None:
     rows = Rows(1)
     rows.apply(Batch(ids=np.arange(4), versions=np.zeros(4, np.int64), codes=np.zeros((4, 1), np.uint64)))
     draw(rows.view, 0, 0, 2)
-    Survivors(1, 2).absorb(found, found.scores, np.arange(1), exclusions)
+    survivors = Survivors(1, 2)
+    survivors.absorb(found, found.scores, np.arange(1), exclusions)
+    chosen = Chosen(survivors, Picks(np.zeros((1, 1), np.int64)), 2)
+    chosen.append(np.arange(1), found.ids, found.scores, found.versions, np.ones(1, np.int64))
     for _, block in of_vectors(np.zeros((1, 2), np.int64), np.ones((1, 1), np.float32)).blocks():
         block.mean_distances(np.ones((1, 2), bool))
     _warm_buckets()

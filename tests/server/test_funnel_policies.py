@@ -185,7 +185,8 @@ def check_row(row: int, got: Negatives, options: MineOptions) -> None:
     assert fills == 0 or count <= k
     if got.weights is not None:
         assert (got.weights[row] >= 0).all()
-        assert not got.weights[row, count - fills :].any()
+        assert not got.weights[row, count:].any()
+        assert (got.weights[row, picked:count] == 1).all()  # random ones, and what fills
 
 
 @pytest.mark.parametrize("name", registry.names())

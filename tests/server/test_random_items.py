@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from house import House, mine_options, upsert
 from negmine_server.collection import Collection
 from negmine_server.domain import Filled, Negatives, Scoring, VectorStore
@@ -39,6 +40,25 @@ def test_a_random_share_follows_the_hard_ones_whatever_the_shards(tmp_path: Path
         np.testing.assert_array_equal(answers[0], other)
 
 
+def test_items_that_go_while_they_are_drawn_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path)
+    made = house.create()
+    upsert(made, np.arange(20), np.random.default_rng(0).standard_normal((20, 8)))
+    draw = made.engine.draw
+
+    def draw_and_delete(seed: int, low: int, n: int) -> Any:
+        drawn = draw(seed, low, n)
+        for sent in made.delete(drawn[0], None, None):
+            sent.outcome.result(30)
+        return drawn
+
+    monkeypatch.setattr(made.engine, "draw", draw_and_delete)
+    got = mine(made, k=4, policy=Mixed(1, Top()))
+    assert got.counts.tolist() == [0, 0, 0]
+    assert set(got.filled) == {Filled.EXHAUSTED}
+    house.close()
+
+
 def test_all_that_may_be_had_is_found_and_evenly(tmp_path: Path) -> None:
     house = House(tmp_path)
     made = house.create(store=VectorStore.FLOAT32)
@@ -47,6 +67,9 @@ def test_all_that_may_be_had_is_found_and_evenly(tmp_path: Path) -> None:
     every, hardest = mine(made, k=1000, policy=Mixed(1, Top()), **exact), mine(made, k=1000, **exact)
     for row, wanted in zip(every.ids.tolist(), hardest.ids.tolist(), strict=True):
         assert set(row) == set(wanted)
+    few = mine(made, 20, k=1, policy=Mixed(1, Top()), scoring=Scoring.FLOAT, protection=Protection(max_score=-0.8))
+    hardest = mine(made, 20, k=1, scoring=Scoring.FLOAT, protection=Protection(max_score=-0.8))
+    assert few.filled == hardest.filled
     counts = np.zeros(COUNT)
     for seed in range(200):
         counts[mine(made, 1, k=100, seed=seed, policy=Mixed(1, Top())).ids[0]] += 1

@@ -21,7 +21,13 @@ from negmine_server.index.buckets import bucket_of, misplaced, sample
 from negmine_server.index.rows import Rows
 from negmine_server.scan import warm
 from negmine_server.scan.probing import searches
+from negmine_server.select.chosen import Chosen
+from negmine_server.select.filters import Survivors
 from negmine_server.select.likeness import of_vectors
+from negmine_server.select.policy import Picks
+chosen = Chosen(Survivors(3, 5), Picks(np.full((3, 2), -1)), 4)
+ids = np.arange(12).reshape(2, 6)
+chosen.append(np.array([2, 0]), ids[:, ::-1], ids.astype(np.float32)[:, :6], ids, np.array([1, 3]))
 known = of_vectors(np.zeros((3, 40), np.int64), np.ones((2, 8), np.float32))
 for part, block in known.blocks():
     block.mean_distances((np.arange(40) < np.array([[3], [40], [0]]))[part])

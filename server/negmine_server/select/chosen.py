@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from negmine_server.domain import F32, I32, I64, NO_ID
+from negmine_server.index.native import as_compiled, kernel
 from negmine_server.select.filters import Survivors
 from negmine_server.select.policy import Picks, taken
 
@@ -37,17 +38,38 @@ class Chosen:
         return np.maximum(k - self.counts, 0).astype(np.int64)
 
     def append(self, anchors: I64, ids: I64, scores: F32, versions: I64, most: I64) -> None:
-        """Adds the first of ids [b, m] that are not there yet, at most `most` [b] each; NO_ID is skipped."""
-        near = slice(0, int(most.max(initial=0)) + self.ids.shape[1])  # no more of them can be there already
-        ids, scores, versions = ids[:, near], scores[:, near], versions[:, near]
-        new = ids != NO_ID
-        for place in range(self.ids.shape[1]):
-            new &= ids != self.ids[anchors, place, None]
-        rank = np.cumsum(new, axis=1) - 1
-        rows, columns = np.nonzero(new & (rank < most[:, None]))
-        owners = anchors[rows]
-        at = self.counts[owners] + rank[rows, columns]
-        self.ids[owners, at] = ids[rows, columns]
-        self.scores[owners, at] = scores[rows, columns]
-        self.versions[owners, at] = versions[rows, columns]
-        self.counts += np.bincount(owners, minlength=len(self.counts)).astype(np.int32)
+        """Adds the first of ids [b, m] that are not there yet, at most `most` [b] each; NO_ID is skipped.
+
+        Anchors are distinct. What is added weighs 1, the mean of the picks.
+        """
+        before = self.counts.copy()
+        _append(
+            as_compiled(ids), as_compiled(scores), as_compiled(versions), as_compiled(anchors), as_compiled(most),
+            self.ids, self.scores, self.versions, self.counts,
+        )  # fmt: skip
+        if self.weights is not None:
+            place = np.arange(self.ids.shape[1])
+            self.weights[(place >= before[:, None]) & (place < self.counts[:, None])] = 1
+
+
+@kernel
+def _append(
+    ids: I64, scores: F32, versions: I64, anchors: I64, most: I64,
+    out_ids: I64, out_scores: F32, out_versions: I64, out_counts: I32,
+) -> None:  # fmt: skip
+    for row in range(anchors.shape[0]):
+        anchor = anchors[row]
+        end = min(out_counts[anchor] + most[row], out_ids.shape[1])
+        for place in range(ids.shape[1]):
+            count = out_counts[anchor]
+            if count >= end:
+                break
+            item = ids[row, place]
+            new = item != NO_ID
+            for held in range(count):
+                new &= out_ids[anchor, held] != item
+            if new:
+                out_ids[anchor, count] = item
+                out_scores[anchor, count] = scores[row, place]
+                out_versions[anchor, count] = versions[row, place]
+                out_counts[anchor] = count + 1

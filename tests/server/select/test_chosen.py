@@ -37,4 +37,13 @@ def test_some_anchors_are_added_to() -> None:
     )
     assert chosen.ids.tolist() == [[10, -1], [11, -1], [12, 40]]
     assert chosen.weights is not None
-    assert chosen.weights.tolist() == [[1, 0], [1, 0], [1, 0]]
+    assert chosen.weights.tolist() == [[1, 0], [1, 0], [1, 1]]
+
+
+def test_what_is_there_is_found_behind_many_that_are_not() -> None:
+    chosen = chosen_of([[0]], 1)
+    chosen.counts[:] = 0
+    ids = np.full((1, 40), -1)
+    ids[0, 33] = 20
+    chosen.append(np.array([0]), ids, np.zeros((1, 40), np.float32), np.zeros((1, 40), np.int64), np.array([1]))
+    assert chosen.ids.tolist() == [[20]]
