@@ -1,6 +1,6 @@
 """From what the filters left to the answer: the policy's picks, random items where it wants some, and what fills.
 
-What a policy wants to know of the candidates is fetched for some anchors at a time.
+A policy gets some anchors at a time, with what it wants to know of their candidates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from negmine_server.select.likeness import Likeness, of_codes, of_vectors
 from negmine_server.select.policy import Picks, Pool
 from negmine_server.vectors import restored
 
-_BLOCK_BYTES = 64 << 20  # of candidates' vectors at a time
+_BLOCK_BYTES = 64 << 20  # of candidates' vectors, or of what a policy calculates, at a time
+_NUMBERS = 32  # that a policy calculates per candidate, 4 bytes each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,10 +80,9 @@ class Picking:
     def _pools(self) -> Iterator[Pool]:
         found = self.survivors
         anchors, width = found.ids.shape
-        step = anchors
-        if self.options.policy.compares:
-            step = max(1, _BLOCK_BYTES // (4 * width * max(self.encoder.dimension, self.encoder.bits)))
-        for start in range(0, max(anchors, 1), max(step, 1)):
+        compared = max(self.encoder.dimension, self.encoder.bits) if self.options.policy.compares else 0
+        step = max(1, _BLOCK_BYTES // (4 * width * max(compared, _NUMBERS)))
+        for start in range(0, max(anchors, 1), step):
             part = slice(start, start + step)
             likeness, uncertainties = self._known(found.ids[part], found.counts[part])
             yield Pool(
