@@ -181,7 +181,7 @@ def _groups(request: pb.MineRequest, rows: int, collection: Collection) -> I64:
     wanted = request.exclude_same_group if request.HasField("exclude_same_group") else True
     if not wanted:
         return np.full(rows, NO_GROUP, np.int64)
-    if (groups != NO_GROUP).any() and collection.rows and not collection.engine.has("groups"):
+    if (groups != NO_GROUP).any() and not collection.engine.has("groups") and collection.rows:
         raise InvalidInput(
             f"groups are given, and none of the {collection.rows} items of {collection.name!r} has one: nothing would "
             "be excluded; upsert groups, or set exclude_same_group to false",
