@@ -60,14 +60,15 @@ def _heading(card: Card, report: Report) -> Text:
 def _card(card: Card, report: Report) -> Table:
     texts = bool(report.of_items)
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), expand=texts)
+    # On a narrow terminal what is short keeps its width, and so does a part of the texts: reasons give way.
     for name in ("rank", "score"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
+    table.add_column("verdict", no_wrap=True, min_width=11)
     for name in ("id", "group"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
+    table.add_column("why", no_wrap=True, overflow="ellipsis")
     if texts:
-        table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1, min_width=24)
     waiting = sorted(((score, name) for name, score in card.marks()), reverse=True)
     for candidate in card.candidates:
         while waiting and waiting[0][0] > candidate.score:
