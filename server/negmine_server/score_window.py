@@ -17,6 +17,8 @@ SLACK = 2.0
 # The same below a floor: the scan ends there, so that hardly an eligible item may lie under it.
 FLOOR_SLACK = 4.0
 
+_COSINES = np.linspace(-1, 1, 1025, dtype=np.float32)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreWindow:
@@ -52,8 +54,8 @@ class ScoreWindow:
         if self.rescored:
             if not self.encoder.cosine:
                 return query
-            highest = ceilings + SLACK * self._standard_errors(ceilings) - self.offsets
-            lowest = floors - FLOOR_SLACK * self._standard_errors(floors) - self.offsets
+            highest = self._reach(ceilings, SLACK) - self.offsets
+            lowest = -self._reach(-floors, FLOOR_SLACK) - self.offsets
             return replace(query, after_scores=highest.astype(np.float32), floors=lowest.astype(np.float32))
         # One float32 step of room for the offset's rounding; the filters have the last word.
         shifted = np.where(self.offsets == 0, ceilings, np.nextafter(ceilings - self.offsets, np.float32(np.inf)))
@@ -65,6 +67,18 @@ class ScoreWindow:
         """Final scores of (anchor, id) pairs [m], and whether each id is there."""
         scores, found = engine.score(query, anchors, ids, rescore=self.rescored)
         return self.final(scores, anchors), found
+
+    def _reach(self, bounds: F32, slack: float) -> F32:
+        """The highest estimate [B] within `slack` standard errors of any score up to a bound [B].
+
+        Not of the bound itself: near 1 estimates spread the less the higher the score. From 1 on there is no bound.
+        """
+        reached = np.maximum.accumulate(_COSINES + slack * self._standard_errors(_COSINES))
+        before = np.searchsorted(_COSINES, bounds, side="right") - 1
+        highest = np.maximum(
+            bounds + slack * self._standard_errors(bounds), np.where(before < 0, np.float32(-np.inf), reached[before])
+        )
+        return np.where(bounds >= 1, np.float32(np.inf), highest)
 
     def _standard_errors(self, scores: F32) -> F32:
         """Of estimates [B] around scores of unit vectors."""
