@@ -14,15 +14,23 @@ pytest.importorskip("negmine", reason="the client cannot be imported here")
 
 from buckets_house import BITS, Clusters, Truth, bucketed, query_of, settle
 from cuda_emulator.emulated import without_compiler
-from house import House
+from house import House, mine_options, upsert
 from negmine_server.collection import Collection
 from negmine_server.device.devices import Devices
-from negmine_server.domain import Candidates, Query, Scoring, VectorsOn
+from negmine_server.domain import Candidates, Fill, Query, Scoring, VectorsOn, VectorStore
+from negmine_server.encode import Anchors
 from negmine_server.engine.local import LocalEngine
 from negmine_server.errors import DeviceLost
+from negmine_server.explain import explain
 from negmine_server.index.partition import points_of
+from negmine_server.metrics import Stages
 from negmine_server.placement import Placement
 from negmine_server.scan.cuda import plans
+from negmine_server.select.pickers.mixed import Mixed
+from negmine_server.select.pickers.semi_hard import SemiHard
+from negmine_server.select.pickers.softmax import Softmax
+from negmine_server.select.pickers.unremix import Unremix
+from negmine_server.select.protection import Protection
 from simulated import SimulatedLauncher, simulated_gpu
 
 pytestmark = without_compiler
@@ -154,3 +162,36 @@ def test_rows_without_room_on_the_device_are_searched_on_the_host(house: House) 
     shard._rows._pages.view = replace(shard._rows._pages.view, mirrored=None)
     truth.check(collection)
     devices.close()
+
+
+@pytest.mark.parametrize("store", [VectorStore.NONE, VectorStore.INT8])
+@pytest.mark.parametrize("on_devices", [2], indirect=True)
+def test_what_policies_pick_and_what_fills_is_the_same(on_devices: House, store: VectorStore) -> None:
+    random, ids = np.random.default_rng(0), np.arange(500)
+    collection = on_devices.create(dimension=16, store=store, shards=2)
+    groups, tags = ids % 7, (ids % 5).astype(np.uint64)
+    upsert(collection, ids, random.standard_normal((500, 16)), groups=groups, tags=tags)
+    for sent in collection.delete(ids[:50], None, 0):
+        sent.outcome.result(30)
+    anchors = Anchors(random.standard_normal((3, 16)).astype(np.float32), None, None)
+    scores = np.full(3, 0.4, np.float32)
+    for policy, fill in (
+        (Mixed(0.5, Softmax(3)), Fill.RANDOM),
+        (Unremix(1, 1, 1, 0.1, 20, weights_only=True), Fill.NOTHING),
+        (SemiHard(0.2), Fill.RELAXED),
+    ):
+        options = mine_options(
+            3, policy=policy, fill=fill, rescore=store is not VectorStore.NONE, positive_scores=scores,
+            groups=np.array([1, -1, 3]), require_tags=np.array([1, 0, 0], np.uint64),
+            protection=Protection(max_score=0.3, min_score=0.1),
+        )  # fmt: skip
+        answers, engine = [], collection.engine
+        for side in (engine, on_host(collection, on_devices)):
+            collection.engine = side
+            got = collection.mine(anchors, options, with_vectors=False, stages=Stages())
+            seen = explain(anchors, options, collection.encoder, side, got.ids, got.positive_scores, 64)
+            answers.append((got.ids, got.counts, got.fills, got.drops, seen.ids, seen.verdicts))
+            assert got.counts.any()
+        collection.engine = engine
+        for mirrored, host in zip(*answers, strict=True):
+            np.testing.assert_array_equal(mirrored, host)
