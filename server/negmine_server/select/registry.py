@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
+from google.protobuf.unknown_fields import UnknownFieldSet
 from negmine.v1 import policy_pb2
 
 from negmine_server.errors import Unimplemented
@@ -35,7 +36,10 @@ def read_policy(message: policy_pb2.Policy) -> Policy:
         InvalidInput: naming the parameter that is out of range.
         Unimplemented: a policy that this version does not have.
     """
-    name = message.WhichOneof("policy") or "top"
+    name = message.WhichOneof("policy")
+    if name is None:
+        newer = [field.field_number for field in UnknownFieldSet(message)]
+        name = f"number {newer[0]}" if newer else "top"
     if name not in names():
         raise Unimplemented(
             f"policy {name!r} is not served by this version, which has {', '.join(names())}", field="policy"

@@ -59,6 +59,9 @@ def test_a_policy_that_this_version_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(registry, "names", lambda: ("top",))
     with pytest.raises(Unimplemented, match="'dss' is not served by this version, which has top"):
         registry.read_policy(policy_pb2.Policy(dss=policy_pb2.Dss()))
+    newer = policy_pb2.Policy.FromString(b"\x9a\x06\x00")  # an empty message, number 99
+    with pytest.raises(Unimplemented, match="'number 99' is not served"):
+        registry.read_policy(newer)
 
 
 def every(check: Callable[[tuple[Policy, Pool, int]], None]) -> Callable[[str], None]:
