@@ -55,7 +55,7 @@ class Picking:
         served = np.flatnonzero(filled != Filled.NO_POSITIVE_SCORE)
         items = RandomItems(self.engine, self.query, self.scores, options, self.exclusions, self.keys)
         if random:
-            items.add(chosen, served, np.full(served.size, random))
+            filled[items.add(chosen, served, np.full(served.size, random))] = Filled.BUDGET
         full = chosen.counts >= options.k
         filled[full] = Filled.FULL
         filled[~full & (filled == Filled.FULL)] = Filled.EXHAUSTED  # the policy wanted none of the rest

@@ -35,13 +35,17 @@ class RandomItems:
     exclusions: Exclusions
     keys: U64  # [B], of the anchors
 
-    def add(self, chosen: Chosen, anchors: I64, wanted: I64) -> None:
-        """Appends random items to anchors [b], `wanted` [b] each, or fewer: max_scanned items are drawn at most."""
-        seeds = self.options.seeds[anchors]
-        for seed in np.unique(seeds).tolist():
-            self._add(chosen, anchors[seeds == seed], wanted[seeds == seed], seed)
+    def add(self, chosen: Chosen, anchors: I64, wanted: I64) -> I64:
+        """Appends random items to anchors [b], `wanted` [b] each, or fewer: max_scanned items are drawn at most.
 
-    def _add(self, chosen: Chosen, anchors: I64, wanted: I64, seed: int) -> None:
+        Returns the anchors that would have got more of more draws.
+        """
+        seeds = self.options.seeds[anchors]
+        parts = [seeds == seed for seed in np.unique(seeds)]
+        spent = [self._add(chosen, anchors[part], wanted[part], int(seeds[part][0])) for part in parts]
+        return np.concatenate([anchors[:0], *spent])
+
+    def _add(self, chosen: Chosen, anchors: I64, wanted: I64, seed: int) -> I64:
         low = looked = 0
         until = chosen.counts.astype(np.int64)
         until[anchors] += wanted
@@ -49,7 +53,7 @@ class RandomItems:
             anchors = anchors[chosen.counts[anchors] < until[anchors]]
             n = min(max(DRAWN, looked), self.options.max_scanned - looked)
             if anchors.size == 0 or n <= 0:
-                return
+                return anchors
             ids, keys = self.engine.draw(seed, low, n)
             found, columns = self.engine.fetch(ids, _COLUMNS)
             if found.any():
@@ -57,7 +61,7 @@ class RandomItems:
                 for start in range(0, anchors.size, step):
                     self._offer(chosen, anchors[start : start + step], ids[found], columns, until)
             if ids.size < n or int(keys[-1]) == 2**64 - 1:
-                return
+                return anchors[:0]
             low, looked = int(keys[-1]) + 1, looked + n
 
     def _offer(self, chosen: Chosen, anchors: I64, ids: I64, columns: dict[str, I64], until: I64) -> None:
