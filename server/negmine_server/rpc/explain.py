@@ -12,13 +12,20 @@ from negmine_server.explain import explain
 from negmine_server.rpc.read_mine import MineLimits, read_mine
 from negmine_server.rpc.tensors import read, write
 
+_PAIRS_MAX = 1 << 22  # anchors times candidates of one call
 
-def check_candidates(candidates: int, limits: MineLimits) -> None:
+
+def check_candidates(candidates: int, anchors: int, limits: MineLimits) -> None:
     """Raises InvalidInput or TooLarge where that many cannot be looked at."""
     if candidates < 1:
         raise InvalidInput(f"candidates is {candidates}; expected 1 to {limits.pool_max}", field="candidates")
     if candidates > limits.pool_max:
         raise TooLarge(f"candidates is {candidates}; this server takes up to {limits.pool_max}", field="candidates")
+    if candidates * anchors > _PAIRS_MAX:
+        raise TooLarge(
+            f"{anchors} anchors with {candidates} candidates each; a call takes up to {_PAIRS_MAX} pairs",
+            field="candidates",
+        )
 
 
 def explained(

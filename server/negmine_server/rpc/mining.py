@@ -97,7 +97,7 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
     @unary
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
         """See mining.proto."""
-        check_candidates(request.candidates, self.limits)
+        check_candidates(request.candidates, _rows(request.request), self.limits)
         collection = self.catalog.serving(request.request.collection)
         response = await self._mine(collection, request.request, context.peer(), deadline_of(context))
         loop = asyncio.get_running_loop()
@@ -165,14 +165,18 @@ class MiningService(mining_pb2_grpc.MiningServiceServicer):
             with stages.time("watermark"):
                 wanted = read_watermark(request.min_watermark)
                 await reached(collection, wanted, self.bell, deadline, self.watermark_wait_s)
-        tensor = request.embeddings if request.WhichOneof("anchors") == "embeddings" else request.codes.codes
-        anchors = max(tensor.shape[0], 0) if tensor.shape else 0
         call = Call(
             Asked(request, collection, stages, time.perf_counter()),
             collection,
-            anchors,
+            _rows(request),
             client,
             deadline,
             priority=int(request.priority == pb.PRIORITY_BULK),
         )
         return await self.batcher.run(call)
+
+
+def _rows(request: pb.MineRequest) -> int:
+    """Anchors that a request says it has."""
+    tensor = request.embeddings if request.WhichOneof("anchors") == "embeddings" else request.codes.codes
+    return max(tensor.shape[0], 0) if tensor.shape else 0

@@ -19,6 +19,7 @@ from negmine_server.select.likeness import Likeness
 
 POOL_FACTOR = 8  # candidates considered for each that is wanted, where a request does not say
 POOL_MIN = 128
+COMPARED_MAX = 4096  # candidates that are compared with each other: about a second for four anchors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,13 +128,14 @@ class Policy(ABC):
         if wanted < k:
             field = f"policy.{self.name}.pool"
             raise InvalidInput(f"{field} is {wanted} and k is {k}; expected a pool of at least k", field=field)
-        if wanted > pool_max:
-            raise self.too_large("pool", wanted, pool_max)
+        most = min(pool_max, COMPARED_MAX) if self.compares else pool_max
+        if wanted > most:
+            raise self.too_large("pool", wanted, most)
 
     def too_large(self, parameter: str, value: int, pool_max: int) -> TooLarge:
-        """The error for a parameter that asks for more candidates than the server scans."""
+        """The error for a parameter that asks for more candidates than the server looks at."""
         field = f"policy.{self.name}.{parameter}"
-        return TooLarge(f"{field} is {value}; this server scans up to {pool_max} candidates", field=field)
+        return TooLarge(f"{field} is {value}; this server takes up to {pool_max} candidates", field=field)
 
 
 def checked(policy: str, name: str, value: float, low: float, high: float = np.inf, *, above: bool = False) -> float:

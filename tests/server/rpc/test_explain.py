@@ -60,6 +60,9 @@ def test_what_is_wrong_is_named(wire: Wire) -> None:
         refused = refusal(partial(explain, request(name), candidates))
         assert refused.field == "candidates"
         assert said in refused.message
+    many = request(name)
+    many.embeddings.CopyFrom(tensor(vectors(1024, 8), "float32"))
+    assert "a call takes up to 4194304 pairs" in refusal(lambda: explain(many, 5000)).message
     assert refusal(lambda: explain(request("nowhere"), 5)).code is grpc.StatusCode.NOT_FOUND
     bad = request(name)
     bad.own_ids.CopyFrom(tensor([1], "int64"))

@@ -28,7 +28,7 @@ class Mixed(Policy):
         checked(self.name, "random_share", self.share, 0, 1)
         if isinstance(self.hard, Mixed):
             raise InvalidInput("policy.mixed.hard is mixed; expected another policy", field="policy.mixed.hard")
-        if self.hard.width(0):
+        if self.hard.width(0) != 0 or self.hard.width(1) != 1:
             raise InvalidInput(
                 f"policy.mixed.hard is {self.hard.name} with its whole pool; expected one that picks k",
                 field="policy.mixed.hard",

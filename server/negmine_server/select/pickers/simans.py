@@ -13,6 +13,8 @@ import numpy as np
 from negmine_server.select.policy import Picks, Policy, Pool, checked, pool_for, random_keys
 from negmine_server.select.sampling import sample
 
+_FARTHEST = 1e30  # so that its square is a number
+
 
 @dataclass(frozen=True, slots=True)
 class Simans(Policy):
@@ -31,7 +33,7 @@ class Simans(Policy):
 
     def __post_init__(self) -> None:
         checked(self.name, "a", self.a, 0)
-        checked(self.name, "b", self.b, -np.inf)
+        checked(self.name, "b", self.b, -_FARTHEST, _FARTHEST)
 
     @classmethod
     def read(cls, message: Any) -> Self:

@@ -64,3 +64,5 @@ def test_parameters() -> None:
         Mixed.read(policy_pb2.Mixed(hard=policy_pb2.Policy(mixed=message)))
     with pytest.raises(InvalidInput, match=r"policy\.mixed\.hard is unremix with its whole pool"):
         Mixed(0.3, Unremix(1, 1, 1, 1, 8, weights_only=True))
+    with pytest.raises(InvalidInput, match=r"with its whole pool"):
+        Mixed(1, Unremix(1, 1, 1, 1, 0, weights_only=True))

@@ -41,6 +41,6 @@ def test_without_a_positive_nothing_is_picked() -> None:
 
 def test_parameters() -> None:
     assert Simans.read(policy_pb2.Simans(a=0.5, b=-0.1, pool=40)) == Simans(0.5, -0.1, 40)
-    for bad in ({"a": -0.1, "b": 0}, {"a": math.inf, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": -math.inf}):
+    for bad in ({"a": -0.1, "b": 0}, {"a": math.inf, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": 1e200}):
         with pytest.raises(InvalidInput, match=r"policy\.simans\.[ab] is"):
             Simans(**bad)
