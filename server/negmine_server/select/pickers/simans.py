@@ -13,7 +13,7 @@ import numpy as np
 from negmine_server.select.policy import Picks, Policy, Pool, checked, pool_for, random_keys
 from negmine_server.select.sampling import sample
 
-_FARTHEST = 1e30  # so that its square is a number
+_FARTHEST = 1e150  # from the offset: its square is a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Simans(Policy):
 
     def __post_init__(self) -> None:
         checked(self.name, "a", self.a, 0)
-        checked(self.name, "b", self.b, -_FARTHEST, _FARTHEST)
+        checked(self.name, "b", self.b, -np.inf)
 
     @classmethod
     def read(cls, message: Any) -> Self:
@@ -48,7 +48,7 @@ class Simans(Policy):
         """In rank order, with weights that undo the sampling."""
         positives = pool.positive_scores.astype(np.float64)[:, None]
         among = pool.there & ~np.isnan(positives)
-        gaps = np.where(among, pool.scores - positives - self.b, 0)
+        gaps = np.where(among, pool.scores - positives - self.b, 0).clip(-_FARTHEST, _FARTHEST)
         with np.errstate(over="ignore"):
             log_weights = -self.a * gaps**2
         return sample(log_weights, among, random_keys(pool), k)

@@ -41,6 +41,15 @@ def test_without_a_positive_nothing_is_picked() -> None:
 
 def test_parameters() -> None:
     assert Simans.read(policy_pb2.Simans(a=0.5, b=-0.1, pool=40)) == Simans(0.5, -0.1, 40)
-    for bad in ({"a": -0.1, "b": 0}, {"a": math.inf, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": 1e200}):
+    for bad in ({"a": -0.1, "b": 0}, {"a": math.inf, "b": 0}, {"a": 1, "b": math.nan}, {"a": 1, "b": -math.inf}):
         with pytest.raises(InvalidInput, match=r"policy\.simans\.[ab] is"):
             Simans(**bad)
+
+
+def test_offsets_out_of_reach_still_pick_what_is_there() -> None:
+    scores = np.tile(np.linspace(1, -1, 21, dtype=np.float32), (2, 1))
+    pool = pool_of(scores, counts=[5, 9], positive_scores=np.full(2, 0.5, np.float32))
+    for a in (0, 1e300):
+        places = Simans(a, 1e300, 21).pick(pool, 7).places
+        assert (places >= 0).sum(axis=1).tolist() == [5, 7]
+        assert (places < [[5], [9]]).all()
