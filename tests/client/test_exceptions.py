@@ -88,7 +88,7 @@ def test_wrong_values_are_value_errors() -> None:
 
 def test_a_status_without_details_still_has_a_reason(faulty: FaultServer) -> None:
     with negmine.Client(faulty.target) as client, pytest.raises(negmine.Unimplemented) as caught:
-        client.get("nothing")  # the misbehaving server does not serve it
+        client.drop_collection("nothing")  # the misbehaving server does not serve it
     assert caught.value.code == "UNIMPLEMENTED"
     assert caught.value.reason == "UNIMPLEMENTED"
     assert caught.value.retry_after_s is None

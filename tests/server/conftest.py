@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from negmine_server.device.gpu import Gpu
 
 ON_A_CARD = os.environ.get("NEGMINE_GPU") == "1"  # as `make gpu` runs the tests of kernels
-if not ON_A_CARD:
-    os.environ["TRITON_INTERPRET"] = "1"  # read where kernels are declared, Triton's own among them
 
 # Small bounds, so that tests reach them with small requests.
 BOUNDS = {
